@@ -1,0 +1,42 @@
+import type { LogLevel } from "@tintype/protocol"
+
+/** An output file, in the shape that image and video models answer with. */
+export interface OutputFile {
+  url: string
+  content_type: string
+  file_name: string
+  file_size: number
+}
+
+export interface Media {
+  bytes: Uint8Array
+  contentType: string
+}
+
+export interface MediaLimits {
+  bytesMax?: number
+  timeoutMs?: number
+}
+
+/** What the runner gives to one attempt. */
+export interface RunContext {
+  readonly requestId: string
+  /** As called, `owner/alias[/path]`. */
+  readonly endpoint: string
+  readonly attempt: number
+  readonly headers: Readonly<Record<string, string>>
+  /** Aborted when the request is cancelled or the server stops. */
+  readonly signal: AbortSignal
+  log(message: string, options?: { level?: LogLevel; labels?: Record<string, string> }): void
+  progress(step: number, steps: number): void
+  /** A chunk of the answer's stream; JSON. Without a listener it goes nowhere. */
+  emit(chunk: unknown): void
+  /** Stores an output durably; the URL is final. */
+  file(bytes: Uint8Array, contentType: string): Promise<OutputFile>
+  /** What the call costs; sent as `x-fal-billable-units`. */
+  billableUnits(units: number): void
+  /** A header of the answer. */
+  header(name: string, value: string): void
+  /** Reads a URL the caller gave, one of our own files or a data URI; bounded and safe. Throws `MediaError`. */
+  fetchMedia(url: string, limits?: MediaLimits): Promise<Media>
+}

@@ -1,0 +1,129 @@
+/**
+ * Every setting and every limit, with its default. `loadConfig` (config-load.ts) fills it from flags,
+ * `TINTYPE_*`, `tintype.config.ts`, in this order. Units are in the names.
+ */
+export interface Config {
+  /** Bind address. */
+  host: string
+  /** 0 picks a free port. */
+  port: number
+  /** Data folder, or `:memory:`. */
+  data: string
+  /** Base of the URLs we write; null: the Host of each call. */
+  publicUrl: string | null
+  /** Proxies whose `X-Forwarded-*` are believed, as CIDR blocks. */
+  trustProxy: string[]
+  /** Origins beside loopback that a browser may call from. */
+  allowedOrigins: string[]
+  /** `id:secret` of the bootstrap admin key; null: open mode, on loopback only. */
+  key: string | null
+  log: "text" | "json"
+  /** 0: the painter does not dawdle. */
+  pace: number
+  runner: {
+    /** Start a local runner. */
+    local: boolean
+    /** Attempts at a time; null: one a core. */
+    slots: number | null
+  }
+  /** Private addresses may be fetched and called; null: only while bound to loopback. */
+  allowPrivateTargets: boolean | null
+  timing: Timing
+  limits: Limits
+}
+
+export interface Timing {
+  leaseMs: number
+  resumeMs: number
+  renewEveryMs: number
+  orphanMs: number
+  drainMs: number
+  /** How long a starting server waits for a living runner before it starts one. */
+  adoptMs: number
+  /** An assign not accepted for so long means a broken link. */
+  acceptMs: number
+  /** A run request whose app has no runner for so long fails. */
+  startupTimeoutMs: number
+  /** Longest `Prefer: wait`. */
+  waitMaxMs: number
+  /** Events are persisted at least so often. */
+  eventFlushMs: number
+  /** Positions are asked from the store at most so often. */
+  positionEveryMs: number
+  /** Longer than the clients' pools keep a connection (5 s provokes resets). */
+  keepAliveMs: number
+  /** Comment line on an idle status stream. */
+  streamPingMs: number
+}
+
+export interface Limits {
+  /** Larger inputs get 413. */
+  bodyBytesMax: number
+  /** Bodies up to here live in the row, larger ones in a blob. */
+  inlineBytesMax: number
+  /** Headers of an app's answer, together. */
+  responseHeaderBytesMax: number
+  /** Log lines of one request, together. */
+  logBytesMax: number
+  /** Committed snapshots kept in memory. */
+  snapshotBytesMax: number
+  /** Writes waiting for a commit. */
+  batchOperationsMax: number
+  batchBytesMax: number
+  /** Frames of one link waiting for a commit. */
+  linkPendingBytesMax: number
+  /** Waiters and status streams at a time. */
+  waitersMax: number
+  /** One output or uploaded file. */
+  fileBytesMax: number
+  /** Media fetched from a URL the caller gave. */
+  fetchBytesMax: number
+  fetchTimeoutMs: number
+  connectionsMax: number
+}
+
+const mebibyte = 1024 * 1024
+
+export const defaultConfig: Config = {
+  host: "127.0.0.1",
+  port: 3250,
+  data: ".tintype",
+  publicUrl: null,
+  trustProxy: [],
+  allowedOrigins: [],
+  key: null,
+  log: "text",
+  pace: 1,
+  runner: { local: true, slots: null },
+  allowPrivateTargets: null,
+  timing: {
+    leaseMs: 30_000,
+    resumeMs: 30_000,
+    renewEveryMs: 5_000,
+    orphanMs: 600_000,
+    drainMs: 30_000,
+    adoptMs: 3_000,
+    acceptMs: 5_000,
+    startupTimeoutMs: 600_000,
+    waitMaxMs: 60_000,
+    eventFlushMs: 500,
+    positionEveryMs: 100,
+    keepAliveMs: 72_000,
+    streamPingMs: 15_000,
+  },
+  limits: {
+    bodyBytesMax: 100 * mebibyte,
+    inlineBytesMax: 32 * 1024,
+    responseHeaderBytesMax: 16 * 1024,
+    logBytesMax: mebibyte,
+    snapshotBytesMax: 64 * mebibyte,
+    batchOperationsMax: 20_000,
+    batchBytesMax: 64 * mebibyte,
+    linkPendingBytesMax: 8 * mebibyte,
+    waitersMax: 20_000,
+    fileBytesMax: 1024 * mebibyte,
+    fetchBytesMax: 64 * mebibyte,
+    fetchTimeoutMs: 20_000,
+    connectionsMax: 20_000,
+  },
+}

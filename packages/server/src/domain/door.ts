@@ -1,0 +1,21 @@
+/** The ways in, and what each promises: the policy table of design.md. */
+
+export type Door = "queue" | "run"
+
+export type Priority = "normal" | "low"
+
+export interface DoorPolicy {
+  /** Attempts that may count before the request fails. */
+  attemptsMax: number
+  /** Does a request outlive the server that took it? */
+  survivesRestart: boolean
+  /** Does it wait its turn, or go to the head? */
+  waitsItsTurn: boolean
+  /** Is it cancelled when its caller goes away? */
+  endsWithCaller: boolean
+}
+
+export const doorPolicies: Record<Door, DoorPolicy> = {
+  queue: { attemptsMax: 10, survivesRestart: true, waitsItsTurn: true, endsWithCaller: false },
+  run: { attemptsMax: 1, survivesRestart: false, waitsItsTurn: false, endsWithCaller: true },
+}

@@ -1,0 +1,56 @@
+import type { RequestState } from "@tintype/protocol"
+import type { Door, Priority } from "./door.ts"
+
+/** Bytes that the platform carries and never looks into: in the row up to 32 KiB, else a blob. */
+export type Body = { inline: Uint8Array } | { blob: string; bytes: number }
+
+/** What the caller gets: an HTTP answer, from the app or, with an `errorType`, from the platform. */
+export interface Outcome {
+  status: number
+  headers: Record<string, string>
+  body: Body
+  /** Set on every outcome that is not a success; the `error` of a COMPLETED status. */
+  error: string | null
+  errorType: string | null
+  /** How long the app worked, in milliseconds; null when it never answered. */
+  inferenceMs: number | null
+}
+
+/** The current attempt of a running request. Only the holder of `lease` may write its outcome. */
+export interface Attempt {
+  number: number
+  lease: string
+  session: string
+  startedAt: number
+}
+
+/**
+ * One call of an endpoint, without its bodies. A value: every transition returns a new one with
+ * `version` + 1. Times are epoch milliseconds.
+ */
+export interface RequestRecord {
+  id: string
+  /** Order of arrival in the store, unique, rising. */
+  sequence: number
+  account: string
+  door: Door
+  /** `owner/alias` */
+  app: string
+  /** As called, `owner/alias[/path]`. */
+  endpoint: string
+  /** The app's own path, `/` or `/image-to-image`. */
+  path: string
+  priority: Priority
+  turn: number
+  state: RequestState
+  /** Attempts made so far; the number of the current or last one. */
+  attempts: number
+  /** Of these, the ones that count against the door's `attemptsMax`. */
+  attemptsCounted: number
+  attempt: Attempt | null
+  cancelRequestedAt: number | null
+  submittedAt: number
+  finishedAt: number | null
+  outcome: Omit<Outcome, "body"> | null
+  version: number
+}

@@ -1,0 +1,212 @@
+import type { AttemptEvent, CancelReason, FailureReason, HeldAttempt } from "@tintype/protocol"
+import type { Door, Priority } from "./domain/door.ts"
+import type { Body, RequestRecord } from "./domain/request.ts"
+
+/**
+ * Durable truth: apps, requests, attempts, sessions, files.
+ *
+ * Guarantees of every adapter; `stores/store.suite.ts` holds them:
+ *
+ * 1. A write's promise resolves after its effect is flushed. Nothing is visible to any read, nor told to
+ *    `onCommit`, before that.
+ * 2. Each write is one guarded transition, all or nothing. One that fails leaves no trace and fails alone,
+ *    however many others were committed with it.
+ * 3. Writes called in the same tick are committed together, in call order: `submit` then `claim` is one flush.
+ * 4. Many claimers, one winner: a queued request is claimed by exactly one lease.
+ * 5. Only the current lease can settle an attempt; the first terminal state wins and is final; the same
+ *    settlement twice is `repeated` and changes nothing.
+ * 6. Claims go in order of (turn, sequence) within an app; `positions` counts exactly the queued requests before.
+ * 7. What a request becomes is decided in `domain/`, by pure functions; an adapter only persists it.
+ * 8. `onCommit` gets the changed records after COMMIT, in commit order, before the writes' promises resolve.
+ *
+ * Errors: `StoreError` with code `full` (no disk space or the batch queue is at its limit: nothing was
+ * written, try later), `closed`, or `corrupt`. A COMMIT that fails for another reason is fatal: nothing of the batch is
+ * answered and `onFatal` is called.
+ */
+export interface Store extends StoreReads {
+  /** Adds the app or replaces it (same id); a row whose content is the same keeps its revision. */
+  putApp(app: AppRow): Promise<void>
+  /** A new queued request, with its turn. Rejects when `id` exists (a bug of the caller). */
+  submit(request: NewRequest): Promise<RequestRecord>
+  /** Starts attempts on the heads of the queues, at most one a lease, apps taking turns in the order given. */
+  claim(order: ClaimOrder): Promise<Claim[]>
+  /** Writes an attempt's result: a terminal state, or back to the queue as the domain decides. */
+  settle(settlement: Settlement): Promise<SettleResult>
+  /** Removes a queued request or marks a running one; durable. See `CancelResult`. */
+  cancel(order: CancelOrder): Promise<CancelResult>
+  /** Ends a request that is still queued with a platform error; false when it is not queued any more. */
+  failQueued(id: string, errorType: "runner_scheduling_failure" | "startup_timeout"): Promise<boolean>
+  /** A runner's `hello`: creates or resumes its session and says what becomes of its attempts. */
+  openSession(hello: SessionHello): Promise<SessionResumption>
+  /** Pushes back the expiry of sessions that were heard from. */
+  renewSessions(sessions: string[]): Promise<void>
+  /**
+   * Ends all running attempts of a session. `lost` (it expired or died): they count, the session is closed for
+   * good. `stopped` (our own shutdown ended them): they do not count. Resolves to the number of attempts.
+   */
+  endAttempts(session: string, cause: "lost" | "stopped"): Promise<number>
+  /** Adds events to running attempts; resolves to the highest seq stored for each lease that is still held. */
+  appendEvents(batches: EventBatch[]): Promise<{ lease: string; storedSeq: number }[]>
+  addFile(file: FileRow): Promise<void>
+  /** Start-up: ends what does not survive a restart (door policy). Before anything else is called. */
+  recover(): Promise<{ ended: number }>
+  /** Commits what is pending and closes. Later calls reject with `closed`. */
+  close(): Promise<void>
+  /** Flushes the write-ahead log into the database file; for tests and idle time. */
+  checkpoint(): Promise<void>
+}
+
+export interface StoreReads {
+  app(id: string): Promise<AppRow | null>
+  apps(): Promise<AppRow[]>
+  request(id: string): Promise<RequestRecord | null>
+  body(sequence: number, kind: "input" | "output"): Promise<Body | null>
+  /** Stored events in order, those after the cursor. */
+  events(sequence: number, after?: EventCursor): Promise<StoredEvent[]>
+  /** Queued requests before each of these; null for one that is not queued. */
+  positions(ids: string[]): Promise<(number | null)[]>
+  queueLength(app: string): Promise<number>
+  appsWithWork(): Promise<string[]>
+  sessions(): Promise<SessionRow[]>
+  /** Who holds this lease, for a transfer: the running request it belongs to. */
+  leaseHolder(lease: string): Promise<RequestRecord | null>
+  file(name: string): Promise<FileRow | null>
+  /** Those of the names that no row refers to: what a sweep may delete. */
+  unreferencedBlobs(names: string[]): Promise<string[]>
+}
+
+export interface StoreEvents {
+  onCommit(changed: RequestRecord[]): void
+  onFatal(error: Error): void
+}
+
+export interface AppRow {
+  id: string
+  /** Full ids of its endpoints. */
+  endpoints: string[]
+  /** By endpoint id: the OpenAPI document without what depends on the caller (servers). */
+  openapi: Record<string, unknown>
+  /** By endpoint id: display name, category …: what `GET /v1/models` tells. */
+  metadata: Record<string, unknown>
+  revision: number
+}
+
+export interface NewRequest {
+  id: string
+  account: string
+  door: Door
+  app: string
+  endpoint: string
+  path: string
+  priority: Priority
+  input: Body
+  /** Headers that the app may see. */
+  headers: Record<string, string>
+  fileBase: string
+}
+
+export interface ClaimOrder {
+  session: string
+  /** App ids to take from, first one first. */
+  apps: string[]
+  /** A fresh lease for each attempt that may be started. */
+  leases: string[]
+}
+
+/** All that an `assign` needs. */
+export interface Claim {
+  request: RequestRecord
+  input: Body
+  headers: Record<string, string>
+  fileBase: string
+}
+
+export type AttemptResult =
+  | {
+      kind: "answered"
+      status: number
+      headers: Record<string, string>
+      body: Body
+      inferenceMs: number
+    }
+  | { kind: "failed"; reason: FailureReason; detail: string; inferenceMs: number }
+
+export interface Settlement {
+  lease: string
+  session: string
+  result: AttemptResult
+}
+
+export type SettleResult = "settled" | "repeated" | "stale"
+
+export interface CancelOrder {
+  id: string
+  reason: Exclude<CancelReason, "server_stopping">
+}
+
+export interface CancelResult {
+  /** `removed`: was queued. `requested`: runs, its holder must be told. `finished`: succeeded or failed before. */
+  result: "removed" | "requested" | "already_cancelled" | "finished" | "unknown"
+  request: RequestRecord | null
+}
+
+export interface SessionHello {
+  session: string
+  runner: { pid: number; startedAt: string; build: string }
+  apps: string[]
+  held: HeldAttempt[]
+  unacked: string[]
+}
+
+export interface SessionResumption {
+  keep: { lease: string; storedSeq: number; cancelRequested: boolean }[]
+  abandon: string[]
+  /** Attempts of the session whose assign the runner never saw. */
+  reassign: Claim[]
+}
+
+export interface SessionRow {
+  session: string
+  runner: { pid: number; startedAt: string; build: string }
+  apps: string[]
+  renewedAt: number
+}
+
+export interface EventBatch {
+  lease: string
+  events: AttemptEvent[]
+}
+
+export interface EventCursor {
+  attempt: number
+  seq: number
+}
+
+export interface StoredEvent {
+  attempt: number
+  /** `app` said it, or the `gateway` about the attempt. */
+  source: "app" | "gateway"
+  event: AttemptEvent
+}
+
+export interface FileRow {
+  /** What follows `/files/` in its URL. */
+  name: string
+  account: string
+  blob: string
+  bytes: number
+  contentType: string
+  /** The request that made it; null for an upload. */
+  request: string | null
+  createdAt: number
+}
+
+export class StoreError extends Error {
+  readonly code: "full" | "closed" | "corrupt"
+
+  constructor(code: "full" | "closed" | "corrupt", message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = "StoreError"
+    this.code = code
+  }
+}
