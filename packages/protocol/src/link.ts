@@ -42,7 +42,14 @@ export type LogLevel = "STDERR" | "STDOUT" | "ERROR" | "INFO" | "WARN" | "DEBUG"
 
 /** What an attempt says while it runs. `at` is epoch milliseconds. */
 export type AttemptEvent =
-  | { seq: number; at: number; kind: "log"; level: LogLevel; message: string; labels?: Record<string, string> }
+  | {
+      seq: number
+      at: number
+      kind: "log"
+      level: LogLevel
+      message: string
+      labels?: Record<string, string>
+    }
   | { seq: number; at: number; kind: "progress"; step: number; steps: number }
   | { seq: number; at: number; kind: "chunk"; data: string }
 
