@@ -1,4 +1,4 @@
-import type { RequestState } from "@tintype/protocol"
+import type { FailureReason, RequestState } from "@tintype/protocol"
 import type { Door, Priority } from "./door.ts"
 
 /** Bytes that the platform carries and never looks into: in the row up to 32 KiB, else a blob. */
@@ -54,3 +54,32 @@ export interface RequestRecord {
   outcome: Omit<Outcome, "body"> | null
   version: number
 }
+
+/** A call that a door has taken and the store has not seen yet. */
+export interface NewRequest {
+  id: string
+  account: string
+  door: Door
+  app: string
+  endpoint: string
+  path: string
+  priority: Priority
+  input: Body
+  /** Headers that the app may see. */
+  headers: Record<string, string>
+  fileBase: string
+}
+
+/** What the runner says of an attempt. */
+export type AttemptResult =
+  | {
+      kind: "answered"
+      status: number
+      headers: Record<string, string>
+      body: Body
+      inferenceMs: number
+    }
+  | { kind: "failed"; reason: FailureReason; detail: string; inferenceMs: number }
+
+/** `removed`: was queued. `requested`: runs, its holder must be told. `finished`: succeeded or failed before. */
+export type CancelVerdict = "removed" | "requested" | "already_cancelled" | "finished"

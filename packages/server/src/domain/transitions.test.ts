@@ -1,0 +1,368 @@
+import { isTerminal, platformErrors, requestStates } from "@tintype/protocol"
+import * as fc from "fast-check"
+import { describe, expect, test } from "vitest"
+import { type Door, doorPolicies } from "./door.ts"
+import type { AttemptResult, NewRequest, RequestRecord } from "./request.ts"
+import {
+  type Transition,
+  concludeAttempt,
+  endAtRestart,
+  endAttempt,
+  enqueue,
+  failQueued,
+  requestCancel,
+  startAttempt,
+} from "./transitions.ts"
+
+const body = { inline: new TextEncoder().encode("{}") }
+
+function newRequest(door: Door): NewRequest {
+  return {
+    id: "764cabcf-b745-4b3e-ae38-1200304cf45b",
+    account: "local",
+    door,
+    app: "fal-ai/flux",
+    endpoint: "fal-ai/flux/dev",
+    path: "/dev",
+    priority: "low",
+    input: body,
+    headers: { "x-my": "header" },
+    fileBase: "http://127.0.0.1:3250/files",
+  }
+}
+
+const queued = (door: Door) => enqueue(newRequest(door), { turn: 5, sequence: 9 }, 1_000)
+const holder = { lease: "lease-1", session: "session-1" }
+const running = (door: Door) => startAttempt(queued(door), holder, 2_000)
+
+function answered(status: number): AttemptResult {
+  return { kind: "answered", status, headers: { "x-a": "b" }, body, inferenceMs: 40 }
+}
+
+type Failure = Extract<AttemptResult, { kind: "failed" }>
+
+function broken(reason: Failure["reason"]): AttemptResult {
+  return { kind: "failed", reason, detail: "it broke", inferenceMs: 40 }
+}
+
+function cancelRequested(door: Door): RequestRecord {
+  return requestCancel(running(door), "client_cancelled", 2_500).transition!.record
+}
+
+describe("a new request", () => {
+  test("is queued at its place, without attempts", () => {
+    expect(queued("queue")).toEqual({
+      id: "764cabcf-b745-4b3e-ae38-1200304cf45b",
+      sequence: 9,
+      account: "local",
+      door: "queue",
+      app: "fal-ai/flux",
+      endpoint: "fal-ai/flux/dev",
+      path: "/dev",
+      priority: "low",
+      turn: 5,
+      state: "queued",
+      attempts: 0,
+      attemptsCounted: 0,
+      attempt: null,
+      cancelRequestedAt: null,
+      submittedAt: 1_000,
+      finishedAt: null,
+      outcome: null,
+      version: 1,
+    })
+  })
+})
+
+describe("an attempt", () => {
+  test("is numbered and bound to its lease", () => {
+    expect(running("queue")).toEqual({
+      ...queued("queue"),
+      state: "running",
+      attempts: 1,
+      attemptsCounted: 1,
+      attempt: { number: 1, ...holder, startedAt: 2_000 },
+      version: 2,
+    })
+  })
+
+  test.each([
+    [200, "succeeded"],
+    [307, "succeeded"],
+    [404, "failed"],
+    [422, "failed"],
+    [429, "failed"],
+    [500, "failed"],
+    [503, "failed"],
+  ])("that was answered with %i ends the request %s, with the answer as it is", (status, state) => {
+    const { record, output, note } = concludeAttempt(running("queue"), answered(status), 3_000)
+    expect(record).toMatchObject({ state, attempt: null, finishedAt: 3_000, version: 3 })
+    expect(record.outcome).toMatchObject({ status, headers: { "x-a": "b" }, inferenceMs: 40 })
+    expect(record.outcome).not.toHaveProperty("body")
+    expect(output).toBe(body)
+    expect(note).toBeNull()
+  })
+
+  test("that was answered counts although a cancel was asked for", () => {
+    const { record } = concludeAttempt(cancelRequested("queue"), answered(200), 3_000)
+    expect(record.state).toBe("succeeded")
+  })
+
+  test.each([
+    ["exception", "runner_server_error", 500],
+    ["incomplete_response", "runner_incomplete_response", 502],
+  ] as const)("that ended by %s fails the request", (reason, errorType, status) => {
+    const { record, output } = concludeAttempt(running("queue"), broken(reason), 3_000)
+    expect(record.state).toBe("failed")
+    expect(record.outcome).toMatchObject({ status, errorType, inferenceMs: 40 })
+    expect(output).not.toBeNull()
+  })
+
+  test("that was aborted at the caller's wish ends the request cancelled", () => {
+    const { record } = concludeAttempt(cancelRequested("queue"), broken("aborted"), 3_000)
+    expect(record.state).toBe("cancelled")
+    expect(record.outcome).toMatchObject({
+      status: 499,
+      errorType: "client_cancelled",
+      inferenceMs: 40,
+    })
+  })
+
+  test("that was aborted by the runner's own end is not counted", () => {
+    const { record } = concludeAttempt(running("queue"), broken("aborted"), 3_000)
+    expect(record).toMatchObject({ state: "queued", attempts: 1, attemptsCounted: 0 })
+  })
+
+  test("whose runner does not know the app counts as lost", () => {
+    const { record } = concludeAttempt(running("queue"), broken("unknown_app"), 3_000)
+    expect(record).toMatchObject({ state: "queued", attempts: 1, attemptsCounted: 1 })
+  })
+
+  test("cannot start twice, nor end without a start", () => {
+    expect(() => startAttempt(running("queue"), holder, 3_000)).toThrow(/running/)
+    expect(() => concludeAttempt(queued("queue"), answered(200), 3_000)).toThrow(/queued/)
+    expect(() => endAttempt(queued("queue"), "lost", 3_000)).toThrow(/queued/)
+  })
+})
+
+describe("a lost attempt", () => {
+  test("puts a queue request back at its place and says why", () => {
+    const { record, output, note } = endAttempt(running("queue"), "lost", 3_000)
+    expect(record).toEqual({
+      ...queued("queue"),
+      attempts: 1,
+      attemptsCounted: 1,
+      version: 3,
+    })
+    expect(output).toBeNull()
+    expect(note).toBe("Attempt 1 ended: the runner was lost; back in the queue")
+  })
+
+  test("of a run fails with 503 and asks for a retry", () => {
+    const { record } = endAttempt(running("run"), "lost", 3_000)
+    expect(record.state).toBe("failed")
+    expect(record.outcome).toMatchObject({ status: 503, errorType: "runner_disconnected" })
+    expect(record.outcome!.headers["x-fal-needs-retry"]).toBe("1")
+  })
+
+  test("that is the tenth fails the request", () => {
+    let record = queued("queue")
+    for (let number = 1; number <= 10; number += 1) {
+      expect(record.state).toBe("queued")
+      record = endAttempt(startAttempt(record, holder, number), "lost", number).record
+    }
+    expect(record).toMatchObject({ state: "failed", attempts: 10, attemptsCounted: 10 })
+    expect(record.outcome).toMatchObject({ status: 503, errorType: "runner_disconnected" })
+  })
+
+  test.each(["lost", "stopped"] as const)(
+    "with a cancel pending ends the request cancelled, it never runs again [%s]",
+    (cause) => {
+      const { record } = endAttempt(cancelRequested("queue"), cause, 3_000)
+      expect(record).toMatchObject({ state: "cancelled", attempt: null })
+      expect(record.outcome).toMatchObject({ status: 499, errorType: "client_cancelled" })
+    },
+  )
+})
+
+describe("an attempt that our own stop ended", () => {
+  test("does not count, however often it happens", () => {
+    let record = queued("queue")
+    for (let number = 1; number <= 50; number += 1) {
+      const { record: next, note } = endAttempt(startAttempt(record, holder, 1), "stopped", 1)
+      expect(note).toBe(`Attempt ${number} ended: the server stopped; back in the queue`)
+      record = next
+    }
+    expect(record).toMatchObject({ state: "queued", attempts: 50, attemptsCounted: 0 })
+    const next = startAttempt(record, holder, 2)
+    expect(next.attempt!.number).toBe(51)
+    expect(next.attemptsCounted).toBe(1)
+  })
+
+  test("of a run tells its caller to try again", () => {
+    const { record } = endAttempt(running("run"), "stopped", 3_000)
+    expect(record.state).toBe("failed")
+    expect(record.outcome).toMatchObject({ status: 429, errorType: "server_stopping" })
+    expect(record.outcome!.headers["retry-after"]).toBe("1")
+  })
+})
+
+describe("a cancel", () => {
+  test.each(["client_cancelled", "client_disconnected"] as const)(
+    "removes a queued request at once [%s]",
+    (cause) => {
+      const { verdict, transition } = requestCancel(queued("queue"), cause, 3_000)
+      expect(verdict).toBe("removed")
+      expect(transition!.record).toMatchObject({ state: "cancelled", finishedAt: 3_000 })
+      expect(transition!.record.outcome).toMatchObject({ status: 499, errorType: cause })
+      expect(transition!.output).not.toBeNull()
+    },
+  )
+
+  test("marks a running request, which goes on", () => {
+    const { verdict, transition } = requestCancel(running("queue"), "client_cancelled", 3_000)
+    expect(verdict).toBe("requested")
+    expect(transition).toEqual({
+      record: { ...running("queue"), cancelRequestedAt: 3_000, version: 3 },
+      output: null,
+      note: null,
+    })
+  })
+
+  test("asked again of a running request changes nothing", () => {
+    const again = requestCancel(cancelRequested("queue"), "client_cancelled", 4_000)
+    expect(again).toEqual({ verdict: "requested", transition: null })
+  })
+
+  test("comes too late for a finished request, and again for a cancelled one", () => {
+    const finished = concludeAttempt(running("queue"), answered(200), 3_000).record
+    expect(requestCancel(finished, "client_cancelled", 4_000)).toEqual({
+      verdict: "finished",
+      transition: null,
+    })
+    const failed = concludeAttempt(running("queue"), answered(500), 3_000).record
+    expect(requestCancel(failed, "client_cancelled", 4_000).verdict).toBe("finished")
+    const { record } = requestCancel(queued("queue"), "client_cancelled", 3_000).transition!
+    expect(requestCancel(record, "client_cancelled", 4_000)).toEqual({
+      verdict: "already_cancelled",
+      transition: null,
+    })
+  })
+
+  test("of a run whose caller left is told as a disconnect", () => {
+    const asked = requestCancel(running("run"), "client_disconnected", 2_500).transition!.record
+    const { record } = concludeAttempt(asked, broken("aborted"), 3_000)
+    expect(record).toMatchObject({ state: "cancelled" })
+    expect(record.outcome).toMatchObject({ status: 499, errorType: "client_disconnected" })
+  })
+})
+
+test.each([
+  ["runner_scheduling_failure", 503],
+  ["startup_timeout", 504],
+] as const)("a request that found no runner fails, unless it started [%s]", (type, status) => {
+  const { record } = failQueued(queued("run"), type, 3_000)!
+  expect(record).toMatchObject({ state: "failed", finishedAt: 3_000, version: 2 })
+  expect(record.outcome).toMatchObject({ status, errorType: type, inferenceMs: null })
+  expect(failQueued(running("run"), type, 3_000)).toBeNull()
+  expect(failQueued(record, type, 3_000)).toBeNull()
+})
+
+describe("a restart of the server", () => {
+  test("leaves queue requests alone", () => {
+    expect(endAtRestart(queued("queue"), 3_000)).toBeNull()
+    expect(endAtRestart(running("queue"), 3_000)).toBeNull()
+  })
+
+  test("ends what a run left open, because its caller is gone", () => {
+    for (const open of [queued("run"), running("run")]) {
+      const { record } = endAtRestart(open, 3_000)!
+      expect(record).toMatchObject({ state: "cancelled", attempt: null })
+      expect(record.outcome).toMatchObject({ status: 499, errorType: "client_disconnected" })
+      expect(endAtRestart(record, 4_000)).toBeNull()
+    }
+  })
+})
+
+type Step = (record: RequestRecord, now: number) => Transition | RequestRecord | null
+
+/** Whatever may happen to a request; null where it has no effect. */
+const steps: Record<string, Step> = {
+  start: (record, now) => (record.state === "queued" ? startAttempt(record, holder, now) : null),
+  restart: (record, now) => endAtRestart(record, now),
+  cancel: (record, now) => requestCancel(record, "client_cancelled", now).transition,
+  disconnect: (record, now) => requestCancel(record, "client_disconnected", now).transition,
+  starve: (record, now) => failQueued(record, "startup_timeout", now),
+  ...whileRunning("lose", (record, now) => endAttempt(record, "lost", now)),
+  ...whileRunning("stop", (record, now) => endAttempt(record, "stopped", now)),
+  ...whileRunning("answer 200", (record, now) => concludeAttempt(record, answered(200), now)),
+  ...whileRunning("answer 500", (record, now) => concludeAttempt(record, answered(500), now)),
+  ...whileRunning("abort", (record, now) => concludeAttempt(record, broken("aborted"), now)),
+  ...whileRunning("throw", (record, now) => concludeAttempt(record, broken("exception"), now)),
+  ...whileRunning("forget", (record, now) => concludeAttempt(record, broken("unknown_app"), now)),
+}
+
+function whileRunning(name: string, step: Step): Record<string, Step> {
+  return { [name]: (record, now) => (record.state === "running" ? step(record, now) : null) }
+}
+
+function checkInvariants(before: RequestRecord, result: Transition | RequestRecord): RequestRecord {
+  const transition = "record" in result ? result : { record: result, output: null, note: null }
+  const after = transition.record
+  expect(isTerminal(before.state)).toBe(false)
+  expect(requestStates).toContain(after.state)
+  expect(after.version).toBe(before.version + 1)
+  expect(after.attempts).toBeGreaterThanOrEqual(after.attemptsCounted)
+  expect(after.attemptsCounted).toBeGreaterThanOrEqual(0)
+  expect(after.attemptsCounted).toBeLessThanOrEqual(doorPolicies[after.door].attemptsMax)
+  expect(after.attempts - before.attempts).toBe(
+    before.state === "queued" && after.state === "running" ? 1 : 0,
+  )
+  expect(after.attempt?.number).toBe(after.state === "running" ? after.attempts : undefined)
+  const terminal = isTerminal(after.state)
+  expect([after.outcome !== null, after.finishedAt !== null, transition.output !== null]).toEqual([
+    terminal,
+    terminal,
+    terminal,
+  ])
+  const returned = before.state === "running" && after.state === "queued"
+  expect(returned && before.cancelRequestedAt !== null).toBe(false)
+  expect(transition.note !== null).toBe(returned)
+  expect(typeof after.outcome?.errorType === "string").toBe(
+    after.state === "failed" || after.state === "cancelled",
+  )
+  // Who submitted what, and its place, never change.
+  const { id, sequence, turn, door, submittedAt } = before
+  expect(after).toMatchObject({ id, sequence, turn, door, submittedAt })
+  return after
+}
+
+test("whatever happens: terminal is final, versions rise by one, a cancel is never forgotten", () => {
+  const names = fc.array(fc.constantFrom(...Object.keys(steps), "start", "start", "lose", "stop"), {
+    minLength: 1,
+    maxLength: 60,
+  })
+  fc.assert(
+    fc.property(fc.constantFrom<Door>("queue", "run"), names, (door, path) => {
+      let record = queued(door)
+      for (const [index, name] of path.entries()) {
+        const before = structuredClone(record)
+        const result = steps[name]!(record, 3_000 + index)
+        expect(record).toEqual(before)
+        if (result !== null) record = checkInvariants(record, result)
+      }
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
+test("every end that the platform gives is one of the catalogue", () => {
+  const ends = [
+    endAttempt(running("run"), "lost", 1),
+    endAttempt(running("run"), "stopped", 1),
+    concludeAttempt(running("queue"), broken("exception"), 1),
+    requestCancel(queued("queue"), "client_cancelled", 1).transition!,
+    failQueued(queued("queue"), "startup_timeout", 1)!,
+  ]
+  for (const { record } of ends) expect(platformErrors).toHaveProperty(record.outcome!.errorType!)
+})

@@ -1,0 +1,215 @@
+import assert from "node:assert/strict"
+import { isTerminal, type PlatformErrorType, type RequestState } from "@tintype/protocol"
+import { doorPolicies } from "./door.ts"
+import { answeredOutcome, isSuccess, platformOutcome } from "./outcome.ts"
+import type {
+  AttemptResult,
+  Body,
+  CancelVerdict,
+  NewRequest,
+  Outcome,
+  RequestRecord,
+} from "./request.ts"
+import type { Place } from "./turn.ts"
+
+/**
+ * Every transition of a request, as pure functions: what it becomes is decided here, stores only persist it.
+ *
+ *                         ┌──────────── attempt lost or stopped, another allowed ───────────┐
+ *                         ▼                                                                 │
+ *   enqueue ──────────▶ queued ─────────────────── startAttempt ───────────────────────▶ running
+ *                         │                                                                 │
+ *      cancel, failQueued,│                               answered, failed, lost for good,  │
+ *      restart (run door) ▼                               cancelled                         ▼
+ *                         └──────────────▶ succeeded | failed | cancelled ◀─────────────────┘
+ *
+ * Terminal is final. A lost attempt of a request that was asked to stop ends it cancelled: it never runs again.
+ */
+export interface Transition {
+  record: RequestRecord
+  /** The body of the outcome, on a transition to a terminal state. */
+  output: Body | null
+  /** What the gateway adds to the request's log; only ever the last word on an attempt. */
+  note: string | null
+}
+
+/** A new request, queued at its place. */
+export function enqueue(request: NewRequest, place: Place, now: number): RequestRecord {
+  return {
+    id: request.id,
+    sequence: place.sequence,
+    account: request.account,
+    door: request.door,
+    app: request.app,
+    endpoint: request.endpoint,
+    path: request.path,
+    priority: request.priority,
+    turn: place.turn,
+    state: "queued",
+    attempts: 0,
+    attemptsCounted: 0,
+    attempt: null,
+    cancelRequestedAt: null,
+    submittedAt: now,
+    finishedAt: null,
+    outcome: null,
+    version: 1,
+  }
+}
+
+/** The next attempt, under a fresh lease. */
+export function startAttempt(
+  record: RequestRecord,
+  holder: { lease: string; session: string },
+  now: number,
+): RequestRecord {
+  assert.equal(record.state, "queued")
+  const number = record.attempts + 1
+  return {
+    ...record,
+    state: "running",
+    attempts: number,
+    attemptsCounted: record.attemptsCounted + 1,
+    attempt: { number, ...holder, startedAt: now },
+    version: record.version + 1,
+  }
+}
+
+/** The runner's word on a running attempt. */
+export function concludeAttempt(
+  record: RequestRecord,
+  result: AttemptResult,
+  now: number,
+): Transition {
+  assert.equal(record.state, "running")
+  if (result.kind === "answered") {
+    const outcome = answeredOutcome(result)
+    return finish(record, isSuccess(outcome.status) ? "succeeded" : "failed", outcome, now)
+  }
+  if (result.reason === "aborted") {
+    // An abort that nobody asked for is the runner's own end, not the app's.
+    return record.cancelRequestedAt === null
+      ? endAttempt(record, "stopped", now)
+      : cancelled(record, now, result.inferenceMs)
+  }
+  if (result.reason === "unknown_app") return endAttempt(record, "lost", now)
+  const type = result.reason === "exception" ? "runner_server_error" : "runner_incomplete_response"
+  return failed(record, type, now, result)
+}
+
+/**
+ * The attempt will never be concluded. `lost`: its runner died or was cut off for too long. `stopped`: our own
+ * shutdown ended it, so it does not count.
+ */
+export function endAttempt(
+  record: RequestRecord,
+  cause: "lost" | "stopped",
+  now: number,
+): Transition {
+  assert.equal(record.state, "running")
+  if (record.cancelRequestedAt !== null) return cancelled(record, now)
+  const attemptsCounted = record.attemptsCounted - (cause === "stopped" ? 1 : 0)
+  const policy = doorPolicies[record.door]
+  if (!policy.survivesRestart && cause === "stopped") return failed(record, "server_stopping", now)
+  if (attemptsCounted >= policy.attemptsMax || record.attempts >= attemptsTotalMax) {
+    return failed(record, "runner_disconnected", now)
+  }
+  return {
+    record: {
+      ...record,
+      state: "queued",
+      attempt: null,
+      attemptsCounted,
+      version: record.version + 1,
+    },
+    output: null,
+    note: `Attempt ${record.attempts} ended: ${endings[cause]}; back in the queue`,
+  }
+}
+
+/** Counted or not: a request that never gets to its end must not go round for ever. */
+export const attemptsTotalMax = 100
+
+const endings = {
+  lost: "the runner was lost",
+  stopped: "the server stopped",
+}
+
+/** Why a caller's request should not go on. */
+export type CancelCause = "client_cancelled" | "client_disconnected"
+
+/** Removes a queued request; asks a running one to stop, once and durably. */
+export function requestCancel(
+  record: RequestRecord,
+  cause: CancelCause,
+  now: number,
+): { verdict: CancelVerdict; transition: Transition | null } {
+  if (record.state === "cancelled") return { verdict: "already_cancelled", transition: null }
+  if (isTerminal(record.state)) return { verdict: "finished", transition: null }
+  if (record.state === "queued") {
+    const outcome = platformOutcome(cause, record.id)
+    return { verdict: "removed", transition: finish(record, "cancelled", outcome, now) }
+  }
+  if (record.cancelRequestedAt !== null) return { verdict: "requested", transition: null }
+  return {
+    verdict: "requested",
+    transition: {
+      record: { ...record, cancelRequestedAt: now, version: record.version + 1 },
+      output: null,
+      note: null,
+    },
+  }
+}
+
+/** Ends a request that never found a runner. Null when it is not queued any more. */
+export function failQueued(
+  record: RequestRecord,
+  type: "runner_scheduling_failure" | "startup_timeout",
+  now: number,
+): Transition | null {
+  return record.state === "queued" ? failed(record, type, now) : null
+}
+
+/** What a start of the server does to a request that an earlier life left open. Null: it goes on. */
+export function endAtRestart(record: RequestRecord, now: number): Transition | null {
+  if (isTerminal(record.state) || doorPolicies[record.door].survivesRestart) return null
+  return finish(record, "cancelled", platformOutcome("client_disconnected", record.id), now)
+}
+
+function failed(
+  record: RequestRecord,
+  type: PlatformErrorType,
+  now: number,
+  result?: { inferenceMs: number },
+): Transition {
+  const outcome = platformOutcome(type, record.id, undefined, result?.inferenceMs ?? null)
+  return finish(record, "failed", outcome, now)
+}
+
+function cancelled(record: RequestRecord, now: number, inferenceMs?: number): Transition {
+  // Only the caller of a door that ends with its caller can have gone away.
+  const type = doorPolicies[record.door].endsWithCaller ? "client_disconnected" : "client_cancelled"
+  const outcome = platformOutcome(type, record.id, undefined, inferenceMs ?? null)
+  return finish(record, "cancelled", outcome, now)
+}
+
+function finish(
+  record: RequestRecord,
+  state: Extract<RequestState, "succeeded" | "failed" | "cancelled">,
+  outcome: Outcome,
+  now: number,
+): Transition {
+  const { body, ...head } = outcome
+  return {
+    record: {
+      ...record,
+      state,
+      attempt: null,
+      finishedAt: now,
+      outcome: head,
+      version: record.version + 1,
+    },
+    output: body,
+    note: null,
+  }
+}
