@@ -16,6 +16,8 @@ export interface Media {
 export interface MediaLimits {
   bytesMax?: number
   timeoutMs?: number
+  /** Of the input, for an error's `loc`: `["image_url"]`, `["loras", 0, "path"]`. */
+  field?: readonly (string | number)[]
 }
 
 /** What the runner gives to one attempt. */
@@ -37,6 +39,6 @@ export interface RunContext {
   billableUnits(units: number): void
   /** A header of the answer. */
   header(name: string, value: string): void
-  /** Reads a URL the caller gave, one of our own files or a data URI; bounded and safe. Throws `MediaError`. */
+  /** Reads a URL the caller gave, one of our own files or a data URI; bounded and safe. Throws a `ModelError`. */
   fetchMedia(url: string, limits?: MediaLimits): Promise<Media>
 }

@@ -1,21 +1,148 @@
-import type { ZodType } from "zod"
+import { parseEndpointId } from "@tintype/protocol"
+import type { z, ZodType } from "zod"
 import type { RunContext } from "./context.ts"
+import type { ObjectNode, SchemaNode } from "./schema/node.ts"
+import { readSchema } from "./schema/read.ts"
+import { UnsupportedSchemaError } from "./schema/unsupported.ts"
 
-/** Skeleton of the public shape; to be completed. */
-
-export interface JsonEndpoint<Input extends ZodType = ZodType, Output extends ZodType = ZodType> {
-  input: Input
-  output: Output
-  run(input: never, context: RunContext): Promise<unknown>
+/** What the catalogue and the documents say of an endpoint; nothing depends on it. */
+export interface EndpointInfo {
   title?: string
+  /** One of fal's categories, `text-to-image` … */
   category?: string
   description?: string
+  thumbnailUrl?: string
+}
+
+export interface JsonEndpoint<
+  Input extends ZodType = ZodType,
+  Output extends ZodType = ZodType,
+> extends EndpointInfo {
+  /** An object schema. What zod cannot say as Pydantic would is refused when the app is defined. */
+  input: Input
+  output: Output
+  /** The `title` of the input in the documents, where it differs from the schema's name: `BaseInput`. */
+  inputName?: string
+  outputName?: string
+  run(input: z.output<Input>, context: RunContext): Promise<z.input<Output>>
 }
 
 /** Bytes in, bytes out, untouched: for an endpoint whose input is any JSON. */
-export interface RawEndpoint {
+export interface RawEndpoint extends EndpointInfo {
   raw(input: Uint8Array, context: RunContext): Promise<Uint8Array> | Uint8Array
-  title?: string
-  category?: string
-  description?: string
+}
+
+/** An endpoint as the app keeps it: its schemas read once. */
+export type AppEndpoint = EndpointInfo &
+  (
+    | {
+        kind: "json"
+        input: ObjectNode
+        output: SchemaNode
+        inputName?: string
+        outputName?: string
+        run(input: unknown, context: RunContext): Promise<unknown>
+      }
+    | { kind: "raw"; raw: RawEndpoint["raw"] }
+  )
+
+export interface App extends EndpointInfo {
+  /** `owner/alias`. */
+  readonly id: string
+  /** By path; `/` is the app itself, `/image-to-image` a call of `owner/alias/image-to-image`. */
+  readonly endpoints: ReadonlyMap<string, AppEndpoint>
+}
+
+type InputOf<Schema> = Schema extends ZodType ? z.output<Schema> : never
+type OutputOf<Schema> = Schema extends ZodType ? z.input<Schema> : never
+
+interface TypedEndpoint<Input, Output> extends EndpointInfo {
+  input?: Input
+  inputName?: string
+  outputName?: string
+  run?(input: InputOf<Input>, context: RunContext): Promise<OutputOf<Output>>
+  raw?: RawEndpoint["raw"]
+}
+
+export interface AppDefinition<
+  Inputs extends Record<string, unknown>,
+  Outputs extends { [Path in keyof Inputs]: unknown },
+> extends EndpointInfo {
+  id: string
+  endpoints: { [Path in keyof Inputs]: TypedEndpoint<Inputs[Path], Outputs[Path]> } & {
+    [Path in keyof Outputs]: { output?: Outputs[Path] }
+  }
+}
+
+/**
+ * Checks a definition and makes the app that a runner hosts. Throws a TypeError that names what is wrong.
+ *
+ *     export default defineApp({
+ *       id: "local/shout",
+ *       endpoints: {
+ *         "/": {
+ *           input: z.object({ text: z.string().min(1) }),
+ *           output: z.object({ text: z.string() }),
+ *           run: async ({ text }) => ({ text: text.toUpperCase() }),
+ *         },
+ *       },
+ *     })
+ */
+export function defineApp<
+  Inputs extends Record<string, unknown>,
+  Outputs extends { [Path in keyof Inputs]: unknown },
+>(definition: AppDefinition<Inputs, Outputs>): App {
+  const { id, endpoints: _, ...info } = definition
+  checkAppId(id)
+  const given: object = definition.endpoints
+  const endpoints = new Map<string, AppEndpoint>()
+  for (const [path, endpoint] of Object.entries(given)) {
+    checkPath(id, path)
+    endpoints.set(path, readEndpoint(`${id} ${path}`, endpoint))
+  }
+  if (endpoints.size === 0) throw new TypeError(`${id}: an app needs at least one endpoint`)
+  return { ...info, id, endpoints }
+}
+
+function checkAppId(id: string): void {
+  const parsed = typeof id === "string" ? parseEndpointId(id) : null
+  if (parsed === null || parsed.app !== id) {
+    const name = JSON.stringify(id) ?? "undefined"
+    throw new TypeError(`app id ${name}: expected owner/alias, or workflows/owner/name`)
+  }
+}
+
+function checkPath(id: string, path: string): void {
+  if (path === "/") return
+  const parsed = path.startsWith("/") ? parseEndpointId(id + path) : null
+  if (parsed === null || parsed.path !== path) {
+    const name = JSON.stringify(path)
+    throw new TypeError(`${id}: path ${name}: expected "/" or "/name[/name]", no slash at its end`)
+  }
+  // The queue reads such a path as the route of a request.
+  if (path.startsWith("/requests/")) throw new TypeError(`${id}: path "/requests/…" is reserved`)
+}
+
+function readEndpoint(name: string, given: Partial<JsonEndpoint & RawEndpoint>): AppEndpoint {
+  const { raw, run, input, output, ...info } = given
+  if (raw !== undefined) {
+    if (run !== undefined || input !== undefined || output !== undefined) {
+      throw new TypeError(`${name}: raw stands alone, without run, input or output`)
+    }
+    return { ...info, kind: "raw", raw }
+  }
+  if (typeof run !== "function") throw new TypeError(`${name}: run or raw is missing`)
+  const inputNode = read(`${name} input`, input)
+  if (inputNode.kind !== "object") throw new TypeError(`${name} input: expected z.object(…)`)
+  return { ...info, kind: "json", input: inputNode, output: read(`${name} output`, output), run }
+}
+
+function read(name: string, schema: ZodType | undefined): SchemaNode {
+  if (schema === undefined) throw new TypeError(`${name}: a zod schema is missing`)
+  try {
+    return readSchema(schema)
+  } catch (error) {
+    if (!(error instanceof UnsupportedSchemaError)) throw error
+    throw new TypeError(`${name}${error.place}: ${error.message}`, { cause: error })
+  }
 }

@@ -1,2 +1,21 @@
-export type * from "./context.ts"
-export type * from "./define-app.ts"
+export type { Media, MediaLimits, OutputFile, RunContext } from "./context.ts"
+export {
+  defineApp,
+  type App,
+  type AppDefinition,
+  type AppEndpoint,
+  type EndpointInfo,
+  type JsonEndpoint,
+  type RawEndpoint,
+} from "./define-app.ts"
+export { fetchMedia, type FetchMediaOptions } from "./fetch-media.ts"
+export { integer } from "./integer.ts"
+export {
+  answerModelError,
+  FieldError,
+  isModelError,
+  ModelError,
+  type ModelErrorDetails,
+} from "./model-error.ts"
+export { openapiFor, type OpenApiDocument } from "./openapi/document.ts"
+export { OutputError, respond, type AppAnswer, type AppCall } from "./respond.ts"
