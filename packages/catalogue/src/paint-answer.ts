@@ -1,0 +1,157 @@
+import { randomInt } from "node:crypto"
+import { isModelError, ModelError, type RunContext } from "@tintype/app"
+import type { ImageOutput, Size } from "./image-model.ts"
+import {
+  PictureError,
+  type PaintJob,
+  previewSizeOf,
+  type Picture,
+  type Source,
+} from "./painter/job.ts"
+import { type Audience, paintPictures } from "./painter/painter.ts"
+
+/** The largest picture, in pixels, given or made: the documented sizes allow 200 million. */
+export const pixelsMax = 4096 * 4096
+
+/** The largest file that is fetched to be painted over. */
+const sourceBytesMax = 20 * 1024 * 1024
+
+export interface PaintRequest {
+  prompt: string
+  negative_prompt?: string
+  guidance_scale: number
+  num_inference_steps: number
+  num_images: number
+  seed?: number | bigint | null | undefined
+  format: "jpeg" | "png"
+  sync_mode: boolean
+  /** Absent: the given picture's own. */
+  size?: Size
+  source?: { imageUrl: string; maskUrl?: string; strength: number; fit: Source["fit"] }
+}
+
+/** What every image endpoint of the catalogue does with a valid input. Throws `ModelError`, or the signal's reason. */
+export async function paintAnswer(
+  request: PaintRequest,
+  context: RunContext,
+): Promise<ImageOutput> {
+  refuseHugeSize(request.size)
+  context.header("x-painter", "procedural")
+  const seed = request.seed ?? randomInt(2 ** 32)
+  const source = await fetchSource(request, context)
+  const jobs = Array.from({ length: request.num_images }, (_, index): PaintJob => ({
+    wish: {
+      endpoint: context.endpoint,
+      prompt: request.prompt,
+      negativePrompt: request.negative_prompt ?? "",
+      guidanceScale: request.guidance_scale,
+      seed: String(BigInt(seed) + BigInt(index)),
+      width: request.size?.width ?? 1,
+      height: request.size?.height ?? 1,
+    },
+    steps: request.num_inference_steps,
+    format: request.format,
+    ...(source === undefined ? { previews: true } : { source }),
+  }))
+  const startedAt = performance.now()
+  const preview = previewSizeOf(jobs[0]!.wish)
+  const nsfw = jobs.map(() => false)
+  const secondsSince = () => (performance.now() - startedAt) / 1000
+  const audience: Audience = {
+    signal: context.signal,
+    log: (message) => context.log(message),
+    progress: (step, steps) => context.progress(step, steps),
+    // Of the answer's own shape, so that whoever reads the stream reads one kind of thing.
+    onPreviews: (urls) =>
+      context.emit({
+        images: urls.map((url) => ({
+          url,
+          ...preview,
+          content_type: "image/jpeg",
+        })),
+        timings: { inference: secondsSince() },
+        seed,
+        has_nsfw_concepts: nsfw,
+        prompt: request.prompt,
+      }),
+  }
+  const pictures = await paintPictures(jobs, audience).catch((error: unknown) => {
+    throw error instanceof PictureError ? toModelError(error) : error
+  })
+  const inference = secondsSince()
+  context.billableUnits(pictures.reduce((units, picture) => units + megapixels(picture), 0))
+  return {
+    images: await Promise.all(
+      pictures.map((picture) => deliver(picture, request.sync_mode, context)),
+    ),
+    timings: { inference },
+    seed,
+    has_nsfw_concepts: nsfw,
+    prompt: request.prompt,
+  }
+}
+
+/** The unit in which such endpoints are charged; begun ones count. */
+function megapixels({ width, height }: Picture): number {
+  return Math.ceil((width * height) / (1024 * 1024))
+}
+
+function refuseHugeSize(size: Size | undefined): void {
+  if (size === undefined || size.width * size.height <= pixelsMax) return
+  const side = Math.sqrt(pixelsMax)
+  throw new ModelError("image_too_large", {
+    msg: `The picture must not have more than ${pixelsMax} pixels, as ${side}x${side} has.`,
+    loc: ["body", "image_size"],
+    ctx: { max_height: side, max_width: side },
+    input: size,
+  })
+}
+
+async function fetchSource(
+  { source }: PaintRequest,
+  context: RunContext,
+): Promise<Source | undefined> {
+  if (source === undefined) return undefined
+  const { imageUrl, maskUrl, strength, fit } = source
+  const [image, mask] = await Promise.all([
+    fetchField("image_url", imageUrl, context),
+    maskUrl === undefined ? undefined : fetchField("mask_url", maskUrl, context),
+  ])
+  return { image, strength, fit, pixelsMax, ...(mask === undefined ? {} : { mask }) }
+}
+
+const fetchErrors = ["file_download_error", "file_too_large", "image_load_error"] as const
+
+/** `fetchMedia` does not know whose URL it reads: the error gets the field's place here. */
+async function fetchField(field: string, url: string, context: RunContext): Promise<Uint8Array> {
+  try {
+    return (await context.fetchMedia(url, { bytesMax: sourceBytesMax })).bytes
+  } catch (error) {
+    if (context.signal.aborted || !isModelError(error)) throw error
+    const { type, msg, ctx } = error.item
+    const details = { msg, loc: ["body", field], input: url, retryable: error.retryable }
+    throw new ModelError(fetchErrors.find((known) => known === type) ?? "file_download_error", {
+      ...details,
+      ...(ctx === undefined ? {} : { ctx: { ...ctx } }),
+      cause: error,
+    })
+  }
+}
+
+function toModelError({ refusal }: PictureError): ModelError {
+  const { type, field, message, ctx } = refusal
+  const loc = ["body", field]
+  return new ModelError(type, { msg: message, loc, ...(ctx === undefined ? {} : { ctx }) })
+}
+
+async function deliver(
+  picture: Picture,
+  inline: boolean,
+  context: RunContext,
+): Promise<ImageOutput["images"][number]> {
+  const { bytes, width, height, contentType } = picture
+  const url = inline
+    ? `data:${contentType};base64,${Buffer.from(bytes.buffer).toString("base64")}`
+    : (await context.file(bytes, contentType)).url
+  return { url, width, height, content_type: contentType }
+}
