@@ -1,6 +1,13 @@
-import type { AttemptEvent, CancelReason, FailureReason, HeldAttempt } from "@tintype/protocol"
-import type { Door, Priority } from "./domain/door.ts"
-import type { Body, RequestRecord } from "./domain/request.ts"
+import type { AttemptEvent, CancelReason, HeldAttempt } from "@tintype/protocol"
+import type {
+  AttemptResult,
+  Body,
+  CancelVerdict,
+  NewRequest,
+  RequestRecord,
+} from "./domain/request.ts"
+
+export type { AttemptResult, NewRequest } from "./domain/request.ts"
 
 /**
  * Durable truth: apps, requests, attempts, sessions, files.
@@ -28,14 +35,17 @@ export interface Store extends StoreReads {
   putApp(app: AppRow): Promise<void>
   /** A new queued request, with its turn. Rejects when `id` exists (a bug of the caller). */
   submit(request: NewRequest): Promise<RequestRecord>
-  /** Starts attempts on the heads of the queues, at most one a lease, apps taking turns in the order given. */
+  /** Starts attempts on the heads of the queues, at most one a lease, apps taking turns in the order given. A session that is not open gets none. */
   claim(order: ClaimOrder): Promise<Claim[]>
   /** Writes an attempt's result: a terminal state, or back to the queue as the domain decides. */
   settle(settlement: Settlement): Promise<SettleResult>
   /** Removes a queued request or marks a running one; durable. See `CancelResult`. */
   cancel(order: CancelOrder): Promise<CancelResult>
   /** Ends a request that is still queued with a platform error; false when it is not queued any more. */
-  failQueued(id: string, errorType: "runner_scheduling_failure" | "startup_timeout"): Promise<boolean>
+  failQueued(
+    id: string,
+    errorType: "runner_scheduling_failure" | "startup_timeout",
+  ): Promise<boolean>
   /** A runner's `hello`: creates or resumes its session and says what becomes of its attempts. */
   openSession(hello: SessionHello): Promise<SessionResumption>
   /** Pushes back the expiry of sessions that were heard from. */
@@ -45,7 +55,10 @@ export interface Store extends StoreReads {
    * good. `stopped` (our own shutdown ended them): they do not count. Resolves to the number of attempts.
    */
   endAttempts(session: string, cause: "lost" | "stopped"): Promise<number>
-  /** Adds events to running attempts; resolves to the highest seq stored for each lease that is still held. */
+  /**
+   * Adds events to running attempts; resolves to the highest seq stored for each lease that is still held. Events
+   * follow one another without a gap: behind a missing one nothing is taken, and the runner sends it all again.
+   */
   appendEvents(batches: EventBatch[]): Promise<{ lease: string; storedSeq: number }[]>
   addFile(file: FileRow): Promise<void>
   /** Start-up: ends what does not survive a restart (door policy). Before anything else is called. */
@@ -91,20 +104,6 @@ export interface AppRow {
   revision: number
 }
 
-export interface NewRequest {
-  id: string
-  account: string
-  door: Door
-  app: string
-  endpoint: string
-  path: string
-  priority: Priority
-  input: Body
-  /** Headers that the app may see. */
-  headers: Record<string, string>
-  fileBase: string
-}
-
 export interface ClaimOrder {
   session: string
   /** App ids to take from, first one first. */
@@ -121,16 +120,6 @@ export interface Claim {
   fileBase: string
 }
 
-export type AttemptResult =
-  | {
-      kind: "answered"
-      status: number
-      headers: Record<string, string>
-      body: Body
-      inferenceMs: number
-    }
-  | { kind: "failed"; reason: FailureReason; detail: string; inferenceMs: number }
-
 export interface Settlement {
   lease: string
   session: string
@@ -145,8 +134,7 @@ export interface CancelOrder {
 }
 
 export interface CancelResult {
-  /** `removed`: was queued. `requested`: runs, its holder must be told. `finished`: succeeded or failed before. */
-  result: "removed" | "requested" | "already_cancelled" | "finished" | "unknown"
+  result: CancelVerdict | "unknown"
   request: RequestRecord | null
 }
 
@@ -159,6 +147,8 @@ export interface SessionHello {
 }
 
 export interface SessionResumption {
+  /** The session had ended: nothing of it is kept, and it never opens again. */
+  expired: boolean
   keep: { lease: string; storedSeq: number; cancelRequested: boolean }[]
   abandon: string[]
   /** Attempts of the session whose assign the runner never saw. */

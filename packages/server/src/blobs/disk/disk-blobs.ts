@@ -1,0 +1,226 @@
+import { once } from "node:events"
+import { open, opendir, rm, stat } from "node:fs/promises"
+import type { Readable } from "node:stream"
+import { Worker } from "node:worker_threads"
+import { BlobError, type BlobInfo, type BlobStore, type BlobWriteOptions } from "../../blob.ts"
+import { isName, newName, pathOf } from "./layout.ts"
+import type { FromDisk, ToDisk } from "./messages.ts"
+
+export interface DiskBlobsOptions {
+  /** Made 0700 when it is not there. */
+  folder: string
+  /** Pieces of a body that are held at a time, of 256 KiB at most; default 16. */
+  chunksMax?: number
+}
+
+/** A larger chunk of a source is copied piece by piece, so that no copy holds up the event loop. */
+const pieceBytesMax = 256 * 1024
+
+/** Opens the folder and sweeps what an earlier life left half written. Only one process may have it open. */
+export async function openDiskBlobs(options: DiskBlobsOptions): Promise<BlobStore> {
+  const { folder, chunksMax = 16 } = options
+  const isSource = import.meta.url.endsWith(".ts")
+  const worker = new Worker(new URL(isSource ? "./worker.ts" : "./worker.js", import.meta.url), {
+    workerData: { folder },
+    ...(isSource ? { execArgv: ["--conditions=tintype-source"] } : {}),
+  })
+  const [first] = (await once(worker, "message")) as [FromDisk]
+  if (first.type === "refused") {
+    await worker.terminate()
+    throw new Error(`Cannot open the blobs in ${folder}: ${first.message}`)
+  }
+  return new DiskBlobs(worker, folder, chunksMax)
+}
+
+/** One write on its way through the disk's thread: what is under way, and what it waits for. */
+class DiskWrite {
+  readonly name = newName()
+  #pieces = 0
+  #failure: Error | null = null
+  #result: BlobInfo | null = null
+  #isAbandoned = false
+  #wake: (() => void) | null = null
+
+  hear(message: FromDisk): void {
+    if (message.type === "taken") this.#pieces -= 1
+    if (message.type === "abandoned") this.#isAbandoned = true
+    if (message.type === "durable") {
+      const { name, bytes, sha256 } = message
+      this.#result = { name, bytes, sha256 }
+    }
+    if (message.type === "failed") {
+      const { code, message: text } = message
+      this.#failure = code === null ? new Error(text) : new BlobError(code, text)
+    }
+    this.#wake?.()
+  }
+
+  fail(error: Error): void {
+    this.#failure = error
+    this.#isAbandoned = true
+    this.#wake?.()
+  }
+
+  get failure(): Error | null {
+    return this.#failure
+  }
+
+  /** Waits until another piece may be sent. Throws what the disk's thread had to say against it. */
+  async room(chunksMax: number): Promise<void> {
+    await this.#until(() => this.#pieces < chunksMax)
+    this.#pieces += 1
+  }
+
+  async durable(): Promise<BlobInfo> {
+    await this.#until(() => this.#result !== null)
+    if (this.#result === null) throw new Error("A write ended without a result")
+    return this.#result
+  }
+
+  async abandoned(): Promise<void> {
+    while (!this.#isAbandoned) await this.#next()
+  }
+
+  async #until(isReached: () => boolean): Promise<void> {
+    while (this.#failure === null && !isReached()) await this.#next()
+    if (this.#failure !== null) throw this.#failure
+  }
+
+  #next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+}
+
+/** Blobs as files. What changes the disk goes through one thread; reads use the system's own pool. */
+class DiskBlobs implements BlobStore {
+  readonly #worker: Worker
+  readonly #folder: string
+  readonly #chunksMax: number
+  readonly #writes = new Map<string, DiskWrite>()
+  #closed: Promise<void> | null = null
+  #ended: Error | null = null
+
+  constructor(worker: Worker, folder: string, chunksMax: number) {
+    this.#worker = worker
+    this.#folder = folder
+    this.#chunksMax = chunksMax
+    worker.on("message", (message: FromDisk) => {
+      if ("name" in message) this.#writes.get(message.name)?.hear(message)
+    })
+    worker.on("error", (error) =>
+      this.#end(error instanceof Error ? error : new Error(String(error))),
+    )
+    worker.on("exit", () => this.#end(new Error("The blobs are closed")))
+  }
+
+  async write(
+    source: AsyncIterable<Uint8Array>,
+    { bytesMax = Number.POSITIVE_INFINITY, json = false }: BlobWriteOptions = {},
+  ): Promise<BlobInfo> {
+    if (this.#ended !== null) throw this.#ended
+    const write = new DiskWrite()
+    this.#writes.set(write.name, write)
+    this.#say({ type: "begin", name: write.name, json })
+    try {
+      await this.#send(write, source, bytesMax)
+      this.#say({ type: "finish", name: write.name })
+      return await write.durable()
+    } catch (error) {
+      // Said after every piece, so when it is answered nothing is left, whatever failed.
+      this.#say({ type: "abandon", name: write.name })
+      await write.abandoned()
+      throw error
+    } finally {
+      this.#writes.delete(write.name)
+    }
+  }
+
+  async read(name: string, range?: { start: number; end: number }): Promise<Readable | null> {
+    if (!isName(name)) return null
+    const file = await orNull(open(pathOf(this.#folder, name), "r"))
+    return file === null ? null : file.createReadStream(range)
+  }
+
+  async stat(name: string): Promise<{ bytes: number } | null> {
+    if (!isName(name)) return null
+    const found = await orNull(stat(pathOf(this.#folder, name)))
+    return found === null ? null : { bytes: found.size }
+  }
+
+  async delete(name: string): Promise<void> {
+    if (isName(name)) await rm(pathOf(this.#folder, name), { force: true })
+  }
+
+  async *list(olderThanMs: number): AsyncIterable<string> {
+    const before = Date.now() - olderThanMs
+    for (const outer of await shardNames(this.#folder)) {
+      for (const inner of await shardNames(`${this.#folder}/${outer}`)) {
+        for await (const { name } of await opendir(`${this.#folder}/${outer}/${inner}`)) {
+          if (!isName(name)) continue
+          const found = await orNull(stat(pathOf(this.#folder, name)))
+          if (found !== null && found.mtimeMs <= before) yield name
+        }
+      }
+    }
+  }
+
+  /** Ends what is being written; those writes reject. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    if (this.#ended !== null) return
+    const exit = once(this.#worker, "exit")
+    this.#say({ type: "close" })
+    await exit
+  }
+
+  async #send(
+    write: DiskWrite,
+    source: AsyncIterable<Uint8Array>,
+    bytesMax: number,
+  ): Promise<void> {
+    let total = 0
+    for await (const chunk of source) {
+      total += chunk.byteLength
+      if (total > bytesMax) throw new BlobError("too_large", `More than ${bytesMax} bytes`)
+      for (let start = 0; start < chunk.byteLength; start += pieceBytesMax) {
+        await write.room(this.#chunksMax)
+        // A copy: the source may use its buffer again, and a pooled buffer cannot be given away.
+        const bytes = new Uint8Array(chunk.subarray(start, start + pieceBytesMax))
+        this.#say({ type: "chunk", name: write.name, bytes }, [bytes.buffer])
+      }
+      if (write.failure !== null) throw write.failure
+    }
+  }
+
+  #say(message: ToDisk, transfer: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer)
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error
+    for (const write of this.#writes.values()) write.fail(this.#ended)
+  }
+}
+
+async function shardNames(folder: string): Promise<string[]> {
+  const names: string[] = []
+  for await (const entry of await opendir(folder)) {
+    if (entry.isDirectory() && /^[0-9a-f]{2}$/.test(entry.name)) names.push(entry.name)
+  }
+  return names.toSorted()
+}
+
+async function orNull<Value>(found: Promise<Value>): Promise<Value | null> {
+  try {
+    return await found
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null
+    throw error
+  }
+}

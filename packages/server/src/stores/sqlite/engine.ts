@@ -1,0 +1,152 @@
+import type { DatabaseSync, StatementSync } from "node:sqlite"
+import { StoreError } from "../../store.ts"
+import {
+  type Applied,
+  type Operation,
+  toFailure,
+  type OperationResult,
+  type Writers,
+} from "./messages.ts"
+import { migrate } from "./migrations.ts"
+import { appWriters } from "./operations/apps.ts"
+import { attemptWriters } from "./operations/attempts.ts"
+import { eventWriters } from "./operations/events.ts"
+import { fileWriters } from "./operations/files.ts"
+import { Lanes } from "./operations/lanes.ts"
+import { RequestTable } from "./operations/request-table.ts"
+import { requestWriters } from "./operations/requests.ts"
+import { SessionTable, sessionWriters } from "./operations/sessions.ts"
+import { resultCode, resultCodes } from "./result-codes.ts"
+import { TurnCounts } from "./turn-counts.ts"
+
+/** What the writes of one engine share. */
+export interface EngineContext {
+  requests: RequestTable
+  sessions: SessionTable
+  lanes: Lanes
+  /** Epoch milliseconds, the same throughout a batch. */
+  now: () => number
+}
+
+/**
+ * The synchronous heart: applies a batch of writes in one transaction, each in its own savepoint.
+ *
+ * A write that throws leaves no trace and fails alone. When the disk is full, the batch is rolled back and each of its
+ * writes fails with `full`. Any other failure of the database is thrown: what was written is not known, nothing of
+ * the batch may be answered, and the engine must not be used again.
+ */
+export class Engine {
+  readonly #db: DatabaseSync
+  readonly #counts: TurnCounts
+  readonly #lanes: Lanes
+  readonly #requests: RequestTable
+  readonly #writers: Writers
+  readonly #statements: Record<
+    "begin" | "commit" | "savepoint" | "release" | "rollbackTo" | "changes",
+    StatementSync
+  >
+  #now = 0
+  #commits = 0
+
+  /** Brings the database to the current schema first. */
+  constructor(db: DatabaseSync) {
+    migrate(db)
+    this.#db = db
+    this.#counts = new TurnCounts(db)
+    this.#lanes = new Lanes(db)
+    this.#requests = new RequestTable(db, this.#counts)
+    const context: EngineContext = {
+      requests: this.#requests,
+      sessions: new SessionTable(db),
+      lanes: this.#lanes,
+      now: () => this.#now,
+    }
+    this.#writers = {
+      ...appWriters(db),
+      ...requestWriters(db, context),
+      ...attemptWriters(context),
+      ...sessionWriters(context),
+      ...eventWriters(db, context),
+      ...fileWriters(db),
+    }
+    this.#statements = {
+      begin: db.prepare("BEGIN IMMEDIATE"),
+      commit: db.prepare("COMMIT"),
+      savepoint: db.prepare("SAVEPOINT operation"),
+      release: db.prepare("RELEASE operation"),
+      rollbackTo: db.prepare("ROLLBACK TO operation"),
+      changes: db.prepare("SELECT total_changes() AS total"),
+    }
+  }
+
+  apply(batch: Operation[], now: number): Applied {
+    this.#now = now
+    try {
+      return this.#commit(batch)
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK")
+      this.#counts.revert(0)
+      this.#lanes.reset()
+      this.#requests.revert(0)
+      if (!isFull(error)) throw error
+      const failure = toFailure(new StoreError("full", "No space is left for the database"))
+      const results = batch.map((): OperationResult => ({ ok: false, failure }))
+      return { results, changed: [], commits: this.#commits }
+    }
+  }
+
+  /** Folds the write-ahead log into the database file and empties it. */
+  checkpoint(): void {
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)")
+  }
+
+  #commit(batch: Operation[]): Applied {
+    const before = this.#totalChanges()
+    this.#statements.begin.run()
+    const results = batch.map((operation) => this.#attempt(operation))
+    this.#counts.flush()
+    this.#lanes.flush()
+    this.#statements.commit.run()
+    // A transaction that changed nothing has nothing to flush.
+    if (this.#totalChanges() !== before) this.#commits += 1
+    return { results, changed: this.#requests.drain(), commits: this.#commits }
+  }
+
+  #attempt(operation: Operation): OperationResult {
+    const marks = [this.#counts.mark(), this.#lanes.mark(), this.#requests.mark()] as const
+    this.#statements.savepoint.run()
+    try {
+      const value = this.#perform(operation)
+      this.#statements.release.run()
+      return { ok: true, value }
+    } catch (error) {
+      if (!failsAlone(error)) throw error
+      this.#statements.rollbackTo.run()
+      this.#statements.release.run()
+      this.#counts.revert(marks[0])
+      this.#lanes.revert(marks[1])
+      this.#requests.revert(marks[2])
+      return { ok: false, failure: toFailure(error) }
+    }
+  }
+
+  #perform(operation: Operation): unknown {
+    const write = this.#writers[operation.name] as (...input: unknown[]) => unknown
+    return write(...operation.arguments)
+  }
+
+  #totalChanges(): number {
+    return Number(this.#statements.changes.get()?.["total"])
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return resultCode(error) === resultCodes.full
+}
+
+/** True for what one write can be blamed for; false for what says that the database itself is in trouble. */
+function failsAlone(error: unknown): boolean {
+  const code = resultCode(error)
+  const { error: statement, tooBig, constraint, mismatch, range } = resultCodes
+  return code === null || [statement, tooBig, constraint, mismatch, range].includes(code)
+}

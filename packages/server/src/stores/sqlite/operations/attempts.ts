@@ -1,0 +1,66 @@
+import { concludeAttempt, endAttempt, startAttempt } from "../../../domain/transitions.ts"
+import type { Claim } from "../../../store.ts"
+import type { EngineContext } from "../engine.ts"
+import type { Writers } from "../messages.ts"
+import { toRecord } from "../rows.ts"
+
+/** Writes that start attempts and end them. */
+export function attemptWriters({
+  requests,
+  lanes,
+  sessions,
+  now,
+}: EngineContext): Pick<Writers, "claim" | "settle" | "endAttempts"> {
+  function start(app: string, holder: { lease: string; session: string }): Claim | null {
+    const head = requests.head(app)
+    if (head === null) return null
+    const started = startAttempt(head, holder, now())
+    requests.save(head, started)
+    lanes.start(started)
+    return requests.toClaim(started)
+  }
+
+  return {
+    claim({ session, apps, leases }) {
+      // A claim may cross the end of its session; what it took would never be given back.
+      if (!sessions.isOpen(session)) return []
+      const claims: Claim[] = []
+      let round = [...new Set(apps)]
+      while (round.length > 0 && claims.length < leases.length) {
+        const next: string[] = []
+        for (const app of round) {
+          const lease = leases[claims.length]
+          if (lease === undefined) break
+          const claim = start(app, { lease, session })
+          if (claim === null) continue
+          claims.push(claim)
+          next.push(app)
+        }
+        round = next
+      }
+      return claims
+    },
+
+    settle({ lease, session, result }) {
+      const row = requests.find("lease", lease)
+      if (row === null || row.session !== session) return "stale"
+      // A lease on a row that does not run is there because it concluded the attempt.
+      if (row.state !== "running") return "repeated"
+      const record = toRecord(row)
+      requests.saveTransition(record, concludeAttempt(record, result, now()), now(), {
+        lease,
+        session,
+      })
+      return "settled"
+    },
+
+    endAttempts(session, cause) {
+      const running = requests.running(session)
+      for (const record of running) {
+        requests.saveTransition(record, endAttempt(record, cause, now()), now())
+      }
+      if (cause === "lost") sessions.close(session, now())
+      return running.length
+    },
+  }
+}

@@ -1,0 +1,200 @@
+import assert from "node:assert/strict"
+import type { DatabaseSync, StatementSync } from "node:sqlite"
+import type { Body, NewRequest, RequestRecord } from "../../../domain/request.ts"
+import type { Transition } from "../../../domain/transitions.ts"
+import type { Claim } from "../../../store.ts"
+import { fromBody, type RequestRow, toBody, toRecord } from "../rows.ts"
+import type { TurnCounts } from "../turn-counts.ts"
+
+/**
+ * Where a note of the gateway stands among the events of its attempt: it is the last word, so it comes after
+ * whatever the attempt said, stored or only heard, and a reader's cursor never passes it by.
+ */
+export const noteSeq = 2 ** 32
+
+/**
+ * Owns the rows of `requests`, `inputs` and `outputs` and what changed in them during a batch. Every change of a
+ * request goes through `insert` or `save`, which keep the counts of the queue in step.
+ */
+export class RequestTable {
+  readonly #counts: TurnCounts
+  readonly #select: Record<"id" | "lease" | "sequence", StatementSync>
+  readonly #head: StatementSync
+  readonly #running: StatementSync
+  readonly #insert: StatementSync
+  readonly #update: StatementSync
+  readonly #insertInput: StatementSync
+  readonly #readInput: StatementSync
+  readonly #writeOutput: StatementSync
+  readonly #writeNote: StatementSync
+  #nextSequence: number
+  #changed: RequestRecord[] = []
+
+  constructor(db: DatabaseSync, counts: TurnCounts) {
+    this.#counts = counts
+    this.#select = {
+      id: db.prepare("SELECT * FROM requests WHERE id = ?"),
+      lease: db.prepare("SELECT * FROM requests WHERE lease = ?"),
+      sequence: db.prepare("SELECT * FROM requests WHERE sequence = ?"),
+    }
+    this.#head = db.prepare(`
+      SELECT * FROM requests WHERE state = 'queued' AND app = ? ORDER BY turn, sequence LIMIT 1`)
+    this.#running = db.prepare("SELECT * FROM requests WHERE state = 'running' AND session = ?")
+    this.#insert = db.prepare(`
+      INSERT INTO requests (sequence, id, account, door, app, endpoint, path, priority, turn, state,
+        attempts, attempts_counted, submitted_at, version)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+    this.#update = db.prepare(`
+      UPDATE requests SET state = ?, attempts = ?, attempts_counted = ?, lease = ?, session = ?,
+        started_at = ?, stored_seq = CASE WHEN attempts = ? THEN stored_seq ELSE 0 END,
+        cancel_requested_at = ?, finished_at = ?, outcome = ?, version = ?
+      WHERE sequence = ? AND version = ?`)
+    this.#insertInput = db.prepare(`
+      INSERT INTO inputs (sequence, headers, file_base, bytes, blob, inline)
+      VALUES (?, ?, ?, ?, ?, ?)`)
+    this.#readInput = db.prepare("SELECT * FROM inputs WHERE sequence = ?")
+    this.#writeOutput = db.prepare(
+      "INSERT INTO outputs (sequence, bytes, blob, inline) VALUES (?, ?, ?, ?)",
+    )
+    this.#writeNote = db.prepare(`
+      INSERT INTO events (sequence, attempt, seq, source, event) VALUES (?, ?, ?, 'gateway', ?)`)
+    this.#nextSequence = nextSequence(db)
+  }
+
+  /** A number for a new request; a gap is left where the insert was rolled back. */
+  takeSequence(): number {
+    return this.#nextSequence++
+  }
+
+  insert(record: RequestRecord, request: NewRequest): void {
+    this.#insert.run(
+      record.sequence,
+      record.id,
+      record.account,
+      record.door,
+      record.app,
+      record.endpoint,
+      record.path,
+      record.priority,
+      record.turn,
+      record.state,
+      record.attempts,
+      record.attemptsCounted,
+      record.submittedAt,
+      record.version,
+    )
+    const { bytes, blob, inline } = fromBody(request.input)
+    const headers = JSON.stringify(request.headers)
+    this.#insertInput.run(record.sequence, headers, request.fileBase, bytes, blob, inline)
+    this.#counts.change(record, 1)
+    this.#changed.push(record)
+  }
+
+  /**
+   * Writes what a record has become. `concludedBy` is the lease that wrote this: it stays on the row, so that
+   * the same outcome sent again is recognised as its own.
+   */
+  save(
+    before: RequestRecord,
+    after: RequestRecord,
+    concludedBy: { lease: string; session: string } | null = null,
+  ): void {
+    const holder = after.attempt ?? concludedBy
+    const { changes } = this.#update.run(
+      after.state,
+      after.attempts,
+      after.attemptsCounted,
+      holder?.lease ?? null,
+      holder?.session ?? null,
+      after.attempt?.startedAt ?? null,
+      after.attempts,
+      after.cancelRequestedAt,
+      after.finishedAt,
+      after.outcome === null ? null : JSON.stringify(after.outcome),
+      after.version,
+      before.sequence,
+      before.version,
+    )
+    assert.equal(Number(changes), 1, `Request ${before.id} changed under its own transition`)
+    const left = before.state === "queued" && after.state !== "queued"
+    const joined = before.state !== "queued" && after.state === "queued"
+    if (left) this.#counts.change(after, -1)
+    if (joined) this.#counts.change(after, 1)
+    this.#changed.push(after)
+  }
+
+  /** Writes a transition with all that belongs to it: the outcome's body, the note on the attempt. */
+  saveTransition(
+    before: RequestRecord,
+    { record, output, note }: Transition,
+    now: number,
+    concludedBy: { lease: string; session: string } | null = null,
+  ): void {
+    this.save(before, record, concludedBy)
+    if (output !== null) this.#writeBody(record.sequence, output)
+    if (note !== null) {
+      const event = { seq: noteSeq, at: now, kind: "log", level: "INFO", message: note }
+      this.#writeNote.run(record.sequence, record.attempts, noteSeq, JSON.stringify(event))
+    }
+  }
+
+  find(column: "id" | "lease" | "sequence", value: string | number): RequestRow | null {
+    return (this.#select[column].get(value) as unknown as RequestRow | undefined) ?? null
+  }
+
+  /** The queued request that is next in its app. */
+  head(app: string): RequestRecord | null {
+    const row = this.#head.get(app) as unknown as RequestRow | undefined
+    return row === undefined ? null : toRecord(row)
+  }
+
+  running(session: string): RequestRecord[] {
+    return (this.#running.all(session) as unknown as RequestRow[]).map(toRecord)
+  }
+
+  toClaim(request: RequestRecord): Claim {
+    const row = this.#readInput.get(request.sequence) as unknown as {
+      headers: string
+      file_base: string
+      bytes: number
+      blob: string | null
+      inline: Uint8Array | null
+    }
+    return {
+      request,
+      input: toBody(row),
+      headers: JSON.parse(row.headers) as Record<string, string>,
+      fileBase: row.file_base,
+    }
+  }
+
+  mark(): number {
+    return this.#changed.length
+  }
+
+  revert(mark: number): void {
+    this.#changed.length = mark
+  }
+
+  /** What changed since the last call: the last version of each record, in the order they were written. */
+  drain(): RequestRecord[] {
+    const last = new Map<string, RequestRecord>()
+    for (const record of this.#changed) {
+      last.delete(record.id)
+      last.set(record.id, record)
+    }
+    this.#changed = []
+    return [...last.values()]
+  }
+
+  #writeBody(sequence: number, body: Body): void {
+    const { bytes, blob, inline } = fromBody(body)
+    this.#writeOutput.run(sequence, bytes, blob, inline)
+  }
+}
+
+/** AUTOINCREMENT remembers the largest sequence there ever was, also when its row is gone. */
+function nextSequence(db: DatabaseSync): number {
+  const row = db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'requests'").get()
+  return Number(row?.["seq"] ?? 0) + 1
+}

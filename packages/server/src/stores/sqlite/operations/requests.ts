@@ -1,0 +1,64 @@
+import type { DatabaseSync } from "node:sqlite"
+import { type Door, doorPolicies } from "../../../domain/door.ts"
+import { endAtRestart, enqueue, failQueued, requestCancel } from "../../../domain/transitions.ts"
+import type { EngineContext } from "../engine.ts"
+import type { Writers } from "../messages.ts"
+import { toRecord } from "../rows.ts"
+
+/** Writes that make a request or end one that no runner holds. */
+export function requestWriters(
+  db: DatabaseSync,
+  { requests, lanes, now }: EngineContext,
+): Pick<Writers, "submit" | "cancel" | "failQueued" | "recover"> {
+  // Without the hint a million queued rows would be read one by one to find the few of a door.
+  const open = db.prepare(`
+    SELECT sequence FROM requests INDEXED BY requests_queue WHERE state = 'queued' AND door = ?
+    UNION ALL SELECT sequence FROM requests WHERE state = 'running' AND door = ?`)
+
+  return {
+    submit(request) {
+      const place = { sequence: requests.takeSequence(), turn: lanes.take(request) }
+      const record = enqueue(request, place, now())
+      requests.insert(record, request)
+      return record
+    },
+
+    cancel({ id, reason }) {
+      const row = requests.find("id", id)
+      if (row === null) return { result: "unknown", request: null }
+      const record = toRecord(row)
+      const { verdict, transition } = requestCancel(record, reason, now())
+      if (transition !== null) requests.saveTransition(record, transition, now())
+      return { result: verdict, request: transition?.record ?? record }
+    },
+
+    failQueued(id, errorType) {
+      const row = requests.find("id", id)
+      if (row === null) return false
+      const record = toRecord(row)
+      const transition = failQueued(record, errorType, now())
+      if (transition !== null) requests.saveTransition(record, transition, now())
+      return transition !== null
+    },
+
+    recover() {
+      let ended = 0
+      for (const door of mortalDoors()) {
+        for (const { sequence } of open.all(door, door)) {
+          const row = requests.find("sequence", Number(sequence))
+          if (row === null) continue
+          const record = toRecord(row)
+          const transition = endAtRestart(record, now())
+          if (transition === null) continue
+          requests.saveTransition(record, transition, now())
+          ended += 1
+        }
+      }
+      return { ended }
+    },
+  }
+}
+
+function mortalDoors(): Door[] {
+  return (Object.keys(doorPolicies) as Door[]).filter((door) => !doorPolicies[door].survivesRestart)
+}

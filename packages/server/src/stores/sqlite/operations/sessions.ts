@@ -1,0 +1,96 @@
+import type { DatabaseSync, StatementSync } from "node:sqlite"
+import type { SessionHello, SessionResumption } from "../../../store.ts"
+import type { EngineContext } from "../engine.ts"
+import type { Writers } from "../messages.ts"
+
+/** A dead session is remembered longer than any runner keeps its outcomes. */
+const deadSessionMs = 24 * 60 * 60 * 1000
+const deadSessionsMax = 100_000
+
+/** Owns the rows of sessions, open and dead. A session that was closed never opens again. */
+export class SessionTable {
+  readonly #isOpen: StatementSync
+  readonly #isDead: StatementSync
+  readonly #write: StatementSync
+  readonly #renew: StatementSync
+  readonly #delete: StatementSync
+  readonly #bury: StatementSync
+  readonly #forget: StatementSync
+
+  constructor(db: DatabaseSync) {
+    this.#isOpen = db.prepare("SELECT 1 FROM sessions WHERE session = ?")
+    this.#isDead = db.prepare("SELECT 1 FROM dead_sessions WHERE session = ?")
+    this.#write = db.prepare(`
+      INSERT INTO sessions (session, runner, apps, renewed_at) VALUES (?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET runner = excluded.runner, apps = excluded.apps,
+        renewed_at = excluded.renewed_at`)
+    this.#renew = db.prepare("UPDATE sessions SET renewed_at = ? WHERE session = ?")
+    this.#delete = db.prepare("DELETE FROM sessions WHERE session = ?")
+    this.#bury = db.prepare(`
+      INSERT INTO dead_sessions (session, closed_at) VALUES (?, ?) ON CONFLICT DO NOTHING`)
+    this.#forget = db.prepare(`
+      DELETE FROM dead_sessions WHERE closed_at < ? OR rowid <= (
+        SELECT max(rowid) - ? FROM dead_sessions)`)
+  }
+
+  isOpen(session: string): boolean {
+    return this.#isOpen.get(session) !== undefined
+  }
+
+  isDead(session: string): boolean {
+    return this.#isDead.get(session) !== undefined
+  }
+
+  open(hello: SessionHello, now: number): void {
+    this.#write.run(hello.session, JSON.stringify(hello.runner), JSON.stringify(hello.apps), now)
+  }
+
+  renew(session: string, now: number): void {
+    this.#renew.run(now, session)
+  }
+
+  close(session: string, now: number): void {
+    this.#delete.run(session)
+    this.#bury.run(session, now)
+    this.#forget.run(now - deadSessionMs, deadSessionsMax)
+  }
+}
+
+/** Writes about the life of a session. */
+export function sessionWriters({
+  requests,
+  sessions,
+  now,
+}: EngineContext): Pick<Writers, "openSession" | "renewSessions"> {
+  function resume(hello: SessionHello): SessionResumption {
+    const leases = new Set([...hello.held.map((held) => held.lease), ...hello.unacked])
+    const running = requests.running(hello.session)
+    const current = new Set(running.flatMap((record) => record.attempt?.lease ?? []))
+    const keep: SessionResumption["keep"] = []
+    const reassign: SessionResumption["reassign"] = []
+    for (const record of running) {
+      const lease = record.attempt?.lease
+      if (lease !== undefined && leases.has(lease)) {
+        const storedSeq = requests.find("sequence", record.sequence)?.stored_seq ?? 0
+        keep.push({ lease, storedSeq, cancelRequested: record.cancelRequestedAt !== null })
+      } else reassign.push(requests.toClaim(record))
+    }
+    const abandon = [...leases].filter((lease) => !current.has(lease))
+    return { expired: false, keep, abandon, reassign }
+  }
+
+  return {
+    openSession(hello) {
+      if (sessions.isDead(hello.session)) {
+        const leases = new Set([...hello.held.map((held) => held.lease), ...hello.unacked])
+        return { expired: true, keep: [], abandon: [...leases], reassign: [] }
+      }
+      sessions.open(hello, now())
+      return resume(hello)
+    },
+
+    renewSessions(renewed) {
+      for (const session of renewed) sessions.renew(session, now())
+    },
+  }
+}

@@ -1,0 +1,150 @@
+import type { DatabaseSync, StatementSync } from "node:sqlite"
+import type { AttemptEvent } from "@tintype/protocol"
+import type { Body, RequestRecord } from "../../domain/request.ts"
+import type { AppRow, EventCursor, FileRow, SessionRow, StoredEvent } from "../../store.ts"
+import type { SyncReads } from "./messages.ts"
+import { type BodyRow, type RequestRow, toBody, toRecord } from "./rows.ts"
+import { type CountedNodes, TurnCountReader } from "./turn-counts.ts"
+
+/** Answers the port's reads on any connection: a read-only one beside the engine, or the engine's own. */
+export class Reader implements SyncReads {
+  readonly #db: DatabaseSync
+  readonly #counts: TurnCountReader
+  readonly #prepared = new Map<string, StatementSync>()
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+    this.#counts = new TurnCountReader(db)
+  }
+
+  app(id: string): AppRow | null {
+    const row = this.#get("SELECT * FROM apps WHERE id = ?", id)
+    return row === undefined ? null : toApp(row)
+  }
+
+  apps(): AppRow[] {
+    return this.#all("SELECT * FROM apps ORDER BY id").map(toApp)
+  }
+
+  request(id: string): RequestRecord | null {
+    return this.#record("SELECT * FROM requests WHERE id = ?", id)
+  }
+
+  body(sequence: number, kind: "input" | "output"): Body | null {
+    const table = kind === "input" ? "inputs" : "outputs"
+    const row = this.#get(`SELECT bytes, blob, inline FROM ${table} WHERE sequence = ?`, sequence)
+    return row === undefined ? null : toBody(row as unknown as BodyRow)
+  }
+
+  events(sequence: number, after: EventCursor = { attempt: 0, seq: 0 }): StoredEvent[] {
+    const rows = this.#all(
+      `SELECT attempt, source, event FROM events
+       WHERE sequence = ? AND (attempt, seq) > (?, ?) ORDER BY attempt, seq, source`,
+      sequence,
+      after.attempt,
+      after.seq,
+    )
+    return rows.map((row) => ({
+      attempt: Number(row["attempt"]),
+      source: row["source"] as StoredEvent["source"],
+      event: JSON.parse(String(row["event"])) as AttemptEvent,
+    }))
+  }
+
+  positions(ids: string[]): (number | null)[] {
+    // One snapshot for all: a commit between two sums would make a position that never was.
+    this.#db.exec("BEGIN")
+    try {
+      const known: CountedNodes = new Map()
+      return ids.map((id) => this.#position(id, known))
+    } finally {
+      this.#db.exec("COMMIT")
+    }
+  }
+
+  queueLength(app: string): number {
+    return this.#counts.queueLength(app)
+  }
+
+  appsWithWork(): string[] {
+    return this.#counts.appsWithWork()
+  }
+
+  sessions(): SessionRow[] {
+    return this.#all("SELECT * FROM sessions ORDER BY session").map((row) => ({
+      session: String(row["session"]),
+      runner: JSON.parse(String(row["runner"])) as SessionRow["runner"],
+      apps: JSON.parse(String(row["apps"])) as string[],
+      renewedAt: Number(row["renewed_at"]),
+    }))
+  }
+
+  leaseHolder(lease: string): RequestRecord | null {
+    return this.#record("SELECT * FROM requests WHERE lease = ? AND state = 'running'", lease)
+  }
+
+  file(name: string): FileRow | null {
+    const row = this.#get("SELECT * FROM files WHERE name = ?", name)
+    if (row === undefined) return null
+    return {
+      name: String(row["name"]),
+      account: String(row["account"]),
+      blob: String(row["blob"]),
+      bytes: Number(row["bytes"]),
+      contentType: String(row["content_type"]),
+      request: typeof row["request"] === "string" ? row["request"] : null,
+      createdAt: Number(row["created_at"]),
+    }
+  }
+
+  unreferencedBlobs(names: string[]): string[] {
+    return names.filter(
+      (name) =>
+        this.#get(
+          `SELECT 1 FROM inputs WHERE blob = ? UNION ALL SELECT 1 FROM outputs WHERE blob = ?
+           UNION ALL SELECT 1 FROM files WHERE blob = ? LIMIT 1`,
+          name,
+          name,
+          name,
+        ) === undefined,
+    )
+  }
+
+  #position(id: string, known: CountedNodes): number | null {
+    const row = this.#get("SELECT app, turn, sequence, state FROM requests WHERE id = ?", id)
+    if (row === undefined || row["state"] !== "queued") return null
+    const place = {
+      app: String(row["app"]),
+      turn: Number(row["turn"]),
+      sequence: Number(row["sequence"]),
+    }
+    return this.#counts.before(place, known)
+  }
+
+  #record(sql: string, value: string): RequestRecord | null {
+    const row = this.#get(sql, value)
+    return row === undefined ? null : toRecord(row as unknown as RequestRow)
+  }
+
+  #get(sql: string, ...values: (string | number)[]): Record<string, unknown> | undefined {
+    return this.#statement(sql).get(...values)
+  }
+
+  #all(sql: string, ...values: (string | number)[]): Record<string, unknown>[] {
+    return this.#statement(sql).all(...values)
+  }
+
+  /** Prepared once; the texts are the constants of this file. */
+  #statement(sql: string): StatementSync {
+    const known = this.#prepared.get(sql)
+    if (known !== undefined) return known
+    const statement = this.#db.prepare(sql)
+    this.#prepared.set(sql, statement)
+    return statement
+  }
+}
+
+function toApp(row: Record<string, unknown>): AppRow {
+  const content = JSON.parse(String(row["content"])) as Omit<AppRow, "id" | "revision">
+  return { id: String(row["id"]), ...content, revision: Number(row["revision"]) }
+}
