@@ -1,0 +1,243 @@
+import type { IncomingMessage } from "node:http"
+import type { Readable } from "node:stream"
+import { setImmediate } from "node:timers/promises"
+import { type EndpointId, requestHeaders, strippedFromCaller } from "@tintype/protocol"
+import { BlobError } from "../blob.ts"
+import type { Door, Priority } from "../domain/door.ts"
+import type { Body, RequestRecord } from "../domain/request.ts"
+import type { AppRow } from "../store.ts"
+import { badRequest, notServed, overloaded, RefusedError, refusal } from "./answer.ts"
+import type { Call, Gateway, GatewayParts } from "./parts.ts"
+
+/**
+ * Takes a call's body and makes a request of it. A body is opaque: kept as received, only looked at to tell whether
+ * it is JSON when its type says so.
+ */
+
+/** A body may be this late before its speed counts. */
+const bodyGraceMs = 10_000
+/** Slower senders are ended: a connection must not be held for nothing. */
+const bodyBytesPerSecondMin = 1_024
+
+/** Finds the app of an endpoint id, or refuses with the id that was perhaps meant. */
+export async function findApp(
+  gateway: Gateway,
+  endpoint: EndpointId | null,
+  asked: string,
+): Promise<{ endpoint: EndpointId; app: AppRow }> {
+  const app = endpoint === null ? null : await gateway.apps.find(endpoint.app)
+  if (endpoint !== null && app !== null) return { endpoint, app }
+  const name = (endpoint?.app ?? asked.replace(/^\/|\/$/g, "")).slice(0, 200)
+  const nearest = await gateway.apps.nearest(endpoint?.id ?? name)
+  throw new RefusedError(
+    refusal(404, `Application "${name}" not found`, {
+      extra: nearest === null ? {} : { nearest },
+    }),
+  )
+}
+
+/** Reads the body and submits: resolves when the request is durable. */
+export async function takeRequest(
+  gateway: Gateway,
+  call: Call,
+  endpoint: EndpointId,
+  door: Door,
+): Promise<RequestRecord> {
+  const { parts } = gateway
+  const { query } = call.address
+  if (query.has("fal_webhook")) throw new RefusedError(notServed("The fal_webhook parameter"))
+  const input = await readBody(call.raw, parts)
+  await checkQueueLength(parts, endpoint.app, query.get("fal_max_queue_length"))
+  const submitted = parts.store.submit({
+    id: parts.newId(),
+    account: call.account,
+    door,
+    app: endpoint.app,
+    endpoint: endpoint.id,
+    path: endpoint.path === "" ? "/" : endpoint.path,
+    priority: readPriority(call, door),
+    input,
+    headers: headersForApp(call),
+    fileBase: call.address.fileBase,
+  })
+  // In the same tick: the claim that follows from it joins the commit of the submit.
+  parts.hints.work(endpoint.app)
+  return await submitted
+}
+
+async function checkQueueLength(
+  parts: GatewayParts,
+  app: string,
+  lengthMax: string | null,
+): Promise<void> {
+  if (lengthMax === null || !/^\d{1,15}$/.test(lengthMax)) return
+  if ((await parts.store.queueLength(app)) <= Number(lengthMax)) return
+  throw new RefusedError(overloaded(`The queue is longer than fal_max_queue_length=${lengthMax}`))
+}
+
+/** Only the queue has priorities, and an unknown one is the normal one. */
+function readPriority(call: Call, door: Door): Priority {
+  const asked = call.headers[requestHeaders.queuePriority]
+  return door === "queue" && String(asked).trim().toLowerCase() === "low" ? "low" : "normal"
+}
+
+function headersForApp(call: Call): Record<string, string> {
+  const passed: Record<string, string> = {}
+  for (const [name, value] of Object.entries(call.headers)) {
+    if (value === undefined || strippedFromCaller(name)) continue
+    passed[name] = Array.isArray(value) ? value.join(", ") : value
+  }
+  return passed
+}
+
+/** The body as received: in memory when it is small, else a blob. */
+export async function readBody(raw: IncomingMessage, parts: GatewayParts): Promise<Body> {
+  const { bodyBytesMax, inlineBytesMax } = parts.config.limits
+  const length = Number(raw.headers["content-length"] ?? 0)
+  if (length > bodyBytesMax) throw new RefusedError(tooLarge(bodyBytesMax))
+  const json = isJsonType(raw.headers["content-type"])
+  const source = withPace(raw)
+  const head: Uint8Array[] = []
+  let bytes = 0
+  try {
+    for (let next = await source.next(); next.done !== true; next = await source.next()) {
+      head.push(next.value)
+      bytes += next.value.byteLength
+      if (bytes > inlineBytesMax) return await writeBlob(parts, resume(head, source), json)
+    }
+  } finally {
+    // Lets go of a body that is refused half-way. Not awaited: a chunk may still be waited for.
+    void source.return(undefined)
+  }
+  const inline = head.length === 1 && head[0] !== undefined ? head[0] : Buffer.concat(head)
+  if (json && bytes > 0 && !isJson(inline)) throw new RefusedError(notJson())
+  return { inline }
+}
+
+async function writeBlob(
+  parts: GatewayParts,
+  source: AsyncIterable<Uint8Array>,
+  json: boolean,
+): Promise<Body> {
+  const bytesMax = parts.config.limits.bodyBytesMax
+  try {
+    const { name, bytes } = await parts.blobs.write(source, { json, bytesMax })
+    return { blob: name, bytes }
+  } catch (error) {
+    if (error instanceof BlobError && error.code === "not_json") throw new RefusedError(notJson())
+    if (error instanceof BlobError && error.code === "too_large") {
+      throw new RefusedError(tooLarge(bytesMax))
+    }
+    throw error
+  }
+}
+
+function tooLarge(bytesMax: number) {
+  const detail = `The body is larger than ${bytesMax} bytes`
+  return badRequest(detail, { status: 413 })
+}
+
+function notJson() {
+  return badRequest("The body is not valid JSON")
+}
+
+/** A missing or unknown type is none that promises JSON: such a body passes as bytes. */
+function isJsonType(contentType: string | undefined): boolean {
+  const type = contentType?.split(";", 1)[0]?.trim().toLowerCase() ?? ""
+  return type === "application/json" || type === "text/json" || type.endsWith("+json")
+}
+
+function isJson(bytes: Uint8Array): boolean {
+  try {
+    JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes))
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function* resume(
+  head: Uint8Array[],
+  rest: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  yield* head.splice(0)
+  yield* rest
+}
+
+/**
+ * The body's chunks, as long as they come fast enough. Only time spent waiting for the sender counts: when the disk
+ * is slow, the sender is held back by us.
+ */
+export async function* withPace(
+  raw: Readable,
+  pace: { graceMs: number; bytesPerSecondMin: number } = {
+    graceMs: bodyGraceMs,
+    bytesPerSecondMin: bodyBytesPerSecondMin,
+  },
+): AsyncGenerator<Uint8Array> {
+  const chunks: AsyncIterator<Uint8Array> = raw.iterator({ destroyOnReturn: false })
+  let allowanceMs = pace.graceMs
+  try {
+    for (;;) {
+      const startedAt = performance.now()
+      const next = await within(chunks.next(), allowanceMs)
+      if (next === "late") {
+        const detail = `The body came slower than ${pace.bytesPerSecondMin} bytes a second`
+        throw new RefusedError(badRequest(detail, { close: true }))
+      }
+      if (next.done === true) return
+      const waitedMs = performance.now() - startedAt
+      const earnedMs = (next.value.byteLength / pace.bytesPerSecondMin) * 1_000
+      // What was earned can be saved up to the grace: a sender that stops is noticed however fast it was.
+      allowanceMs = Math.min(pace.graceMs, allowanceMs - waitedMs + earnedMs)
+      yield next.value
+    }
+  } finally {
+    // Not awaited: after a late chunk it would wait for that chunk.
+    void chunks.return?.()
+  }
+}
+
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | "late"> {
+  const late = Promise.withResolvers<"late">()
+  const timer = setTimeout(() => late.resolve("late"), Math.max(0, timeoutMs))
+  try {
+    return await Promise.race([promise, late.promise])
+  } catch (error) {
+    // The sender hung up within its body: nobody reads the answer, and it is no fault of ours.
+    throw new RefusedError(badRequest(`The body ended early: ${String(error)}`, { close: true }))
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Is there a body that nobody has read to its end? */
+export function hasUnreadBody(raw: IncomingMessage): boolean {
+  const { headers } = raw
+  const empty =
+    headers["content-length"] === undefined && headers["transfer-encoding"] === undefined
+  return !empty && !raw.complete && !raw.destroyed
+}
+
+/** What is left of a refused body may take this long. */
+const discardMs = 30_000
+
+/**
+ * Takes what is left of a refused body off the wire. Closing instead would reset the connection under a sender that is
+ * still writing, and it would never read why.
+ */
+export async function discardBody(raw: IncomingMessage, bytesMax: number): Promise<void> {
+  // Whoever read the body until now lets go of it first; two readers would starve each other.
+  await setImmediate()
+  if (raw.complete || raw.destroyed) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(() => raw.destroy(), discardMs)
+  let bytes = 0
+  raw.on("data", (chunk: Uint8Array) => {
+    bytes += chunk.byteLength
+    if (bytes > bytesMax) raw.destroy()
+  })
+  raw.once("end", resolve).once("close", resolve).once("error", resolve).resume()
+  await promise
+  clearTimeout(timer)
+}

@@ -1,0 +1,171 @@
+import { createHash, timingSafeEqual } from "node:crypto"
+import { isForeignHost, isLoopbackAddress, isLoopbackName, parseAuthority } from "./address.ts"
+
+/**
+ * Who may call. In open mode, where no key exists, only programs and pages of this very machine: everything
+ * here keeps a web page elsewhere, a name that was rebound to us or a forwarding proxy from borrowing that
+ * trust. With a key, only who knows it. Pure functions of a call's socket and headers.
+ */
+
+export interface CallFacts {
+  method: string
+  /** The socket's other end. */
+  peer: string | undefined
+  headers: Record<string, string | string[] | undefined>
+  /** The listener ends TLS for the foreign hosts. */
+  servesForeignHosts: boolean
+  /** A file that anyone who knows its name may read. */
+  publicFile: boolean
+}
+
+export interface OpenModeSettings {
+  allowedOrigins: string[]
+  /** Host of the public URL; null without one. */
+  configuredHost: string | null
+}
+
+export interface Refusal {
+  status: 401 | 403 | 421
+  detail: string
+}
+
+const createKey =
+  "This server has no key, so it serves this machine only: create a key (TINTYPE_KEY=id:secret) to serve others"
+
+/** Decides whether a server without a key answers the call; null when it does. */
+export function refuseInOpenMode(call: CallFacts, settings: OpenModeSettings): Refusal | null {
+  if (call.peer === undefined || !isLoopbackAddress(call.peer)) {
+    return { status: 403, detail: createKey }
+  }
+  const hostname = parseAuthority(header(call, "host"))?.hostname
+  if (hostname === undefined || !isKnownHost(hostname, call, settings)) {
+    return {
+      status: 421,
+      detail: `This server does not answer for the host ${hostname ?? "given"}`,
+    }
+  }
+  if (Object.keys(call.headers).some((name) => /^(forwarded|via|x-forwarded-.*)$/.test(name))) {
+    return { status: 403, detail: `The call was forwarded by a proxy. ${createKey}` }
+  }
+  const origin = header(call, "origin")
+  if (origin !== undefined) {
+    if (isOpenModeOrigin(origin, settings)) return null
+    return { status: 403, detail: `Origin ${origin.slice(0, 200)} is not in allowedOrigins` }
+  }
+  if (header(call, "sec-fetch-site") === "cross-site" && !(call.publicFile && isRead(call))) {
+    return { status: 403, detail: "Cross-site calls are refused" }
+  }
+  return null
+}
+
+function isKnownHost(hostname: string, call: CallFacts, settings: OpenModeSettings): boolean {
+  return (
+    isLoopbackName(hostname) ||
+    hostname === settings.configuredHost ||
+    (call.servesForeignHosts && isForeignHost(hostname))
+  )
+}
+
+/** May pages of this origin call a server without a key? */
+export function isOpenModeOrigin(origin: string, settings: OpenModeSettings): boolean {
+  if (settings.allowedOrigins.includes(origin)) return true
+  const match = /^https?:\/\/([^/]+)$/.exec(origin)
+  const hostname = parseAuthority(match?.[1])?.hostname
+  return hostname !== undefined && isLoopbackName(hostname)
+}
+
+function isRead(call: CallFacts): boolean {
+  return call.method === "GET" || call.method === "HEAD"
+}
+
+function header(call: CallFacts, name: string): string | undefined {
+  const value = call.headers[name]
+  return Array.isArray(value) ? value[0] : value
+}
+
+/** Decides whether `Authorization` holds the server's key, `id:secret`; null when it does. */
+export function refuseWithoutKey(
+  authorization: string | undefined,
+  key: string,
+  app: string | null,
+): Refusal | null {
+  if (authorization === undefined || authorization === "") {
+    const detail =
+      app === null
+        ? "Authorization header is required"
+        : `Cannot access application "${app}". Authentication is required to access this application.`
+    return { status: 401, detail }
+  }
+  const match = /^(\S+)\s+(.*)$/.exec(authorization)
+  const scheme = match?.[1]?.toLowerCase()
+  if (scheme === "bearer") return { status: 401, detail: "bearer: unable to decode issuer" }
+  const credentials = match?.[2]?.trim() ?? ""
+  if (scheme !== "key" || !/^[^:]+:.+$/.test(credentials)) {
+    const detail = "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'."
+    return { status: 401, detail }
+  }
+  return equalsSecret(credentials, key) ? null : { status: 401, detail: "invalid key credentials" }
+}
+
+/** Digests have one length, so the comparison takes the same time whatever was given. */
+function equalsSecret(given: string, secret: string): boolean {
+  return timingSafeEqual(digest(given), digest(secret))
+}
+
+function digest(text: string): Buffer {
+  return createHash("sha256").update(text).digest()
+}
+
+export interface CorsSettings extends OpenModeSettings {
+  open: boolean
+}
+
+const exposedHeaders = [
+  "x-fal-request-id",
+  "x-fal-billable-units",
+  "x-fal-request-timeout-type",
+  "x-fal-error-type",
+  "x-fal-served-from",
+  "x-fal-runner-hints",
+  "x-fal-cdn-token",
+  "x-fal-needs-retry",
+  "x-fal-retryable",
+  "etag",
+  "content-range",
+  "retry-after",
+].join(", ")
+
+/** The CORS headers of an answer: with keys anyone may read, in open mode only origins that may call. */
+export function corsHeaders(
+  headers: CallFacts["headers"],
+  settings: CorsSettings,
+): Record<string, string> {
+  if (!settings.open) {
+    return { "access-control-allow-origin": "*", "access-control-expose-headers": exposedHeaders }
+  }
+  const origin = typeof headers.origin === "string" ? headers.origin : undefined
+  if (origin === undefined || !isOpenModeOrigin(origin, settings)) return { vary: "origin" }
+  return {
+    "access-control-allow-origin": origin,
+    "access-control-expose-headers": exposedHeaders,
+    vary: "origin",
+  }
+}
+
+/** What a preflight is told beside `corsHeaders`; null when the call is not a preflight. */
+export function preflightHeaders(
+  method: string,
+  headers: CallFacts["headers"],
+): Record<string, string> | null {
+  const asked = headers["access-control-request-method"]
+  if (method !== "OPTIONS" || typeof asked !== "string") return null
+  const names = headers["access-control-request-headers"]
+  return {
+    "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    ...(typeof names === "string" ? { "access-control-allow-headers": names } : {}),
+    "access-control-max-age": "600",
+    ...(headers["access-control-request-private-network"] === "true"
+      ? { "access-control-allow-private-network": "true" }
+      : {}),
+  }
+}

@@ -1,0 +1,55 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http"
+import type { BlobStore } from "../blob.ts"
+import type { Config } from "../config.ts"
+import type { Hints } from "../hints.ts"
+import type { EventFeed, Snapshots } from "../snapshots.ts"
+import type { Store } from "../store.ts"
+import type { Address } from "./address.ts"
+import type { AppDirectory } from "./app-directory.ts"
+import type { PositionReader, WaiterCount } from "./position-reader.ts"
+
+/** What the gateway is made of; `main.ts` brings it. */
+export interface GatewayParts {
+  config: Config
+  store: Store
+  blobs: BlobStore
+  snapshots: Snapshots
+  events: EventFeed
+  hints: Hints
+  /** A new UUID v4. */
+  newId(): string
+  health(): { ready: boolean; detail: object }
+  log(entry: GatewayLogEntry): void
+  /** Set while the server stops: open connections are told to close. */
+  draining?: boolean
+}
+
+export type GatewayLogEntry =
+  | {
+      event: "request"
+      method: string
+      /** Without what must stay secret. */
+      path: string
+      status: number
+      ms: number
+      requestId: string | null
+    }
+  | { event: "error"; requestId: string; error: unknown }
+
+/** The parts and what the doors share. */
+export interface Gateway {
+  parts: GatewayParts
+  apps: AppDirectory
+  positions: PositionReader
+  waiters: WaiterCount
+}
+
+/** One HTTP call, after its address was found. */
+export interface Call {
+  method: string
+  address: Address
+  headers: IncomingHttpHeaders
+  raw: IncomingMessage
+  response: ServerResponse
+  account: string
+}
