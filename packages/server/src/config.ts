@@ -20,6 +20,8 @@ export interface Config {
   log: "text" | "json"
   /** 0: the painter does not dawdle. */
   pace: number
+  /** Modules whose default export is an app, beside the built-in ones; paths or package names. */
+  apps: string[]
   runner: {
     /** Start a local runner. */
     local: boolean
@@ -54,6 +56,9 @@ export interface Timing {
   keepAliveMs: number
   /** Comment line on an idle status stream. */
   streamPingMs: number
+  /** How often blobs that no row names are looked for, and how old they must be to be deleted. */
+  sweepEveryMs: number
+  orphanBlobMs: number
 }
 
 export interface Limits {
@@ -94,6 +99,7 @@ export const defaultConfig: Config = {
   key: null,
   log: "text",
   pace: 1,
+  apps: [],
   runner: { local: true, slots: null },
   allowPrivateTargets: null,
   timing: {
@@ -110,6 +116,8 @@ export const defaultConfig: Config = {
     positionEveryMs: 100,
     keepAliveMs: 72_000,
     streamPingMs: 15_000,
+    sweepEveryMs: 3_600_000,
+    orphanBlobMs: 3_600_000,
   },
   limits: {
     bodyBytesMax: 100 * mebibyte,

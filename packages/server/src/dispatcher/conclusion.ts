@@ -1,0 +1,93 @@
+import { validateHeaderValue } from "node:http"
+import { allowedFromApp, type DoneFrame, type FailedFrame } from "@tintype/protocol"
+import type { BlobStore } from "../blob.ts"
+import type { Limits } from "../config.ts"
+import type { Body } from "../domain/request.ts"
+import type { AttemptResult, SettleResult, Store } from "../store.ts"
+import type { EventBook } from "./event-book.ts"
+import type { RunnerSession } from "./runner-session.ts"
+
+/** A runner's last word on an attempt. */
+export interface Conclusion {
+  lease: string
+  frame: DoneFrame | FailedFrame
+}
+
+export interface ConclusionParts {
+  store: Pick<Store, "settle">
+  blobs: Pick<BlobStore, "write">
+  events: Pick<EventBook, "flush">
+  limits: Limits
+}
+
+/** Writes an outcome, its last events in the same commit. Rejects when the store cannot take it now. */
+export async function concludeLease(
+  parts: ConclusionParts,
+  session: RunnerSession,
+  { lease, frame }: Conclusion,
+): Promise<SettleResult> {
+  const result = await attemptResult(parts, session, frame)
+  parts.events.flush(lease)
+  return await parts.store.settle({ lease, session: session.id, result })
+}
+
+async function attemptResult(
+  parts: ConclusionParts,
+  session: RunnerSession,
+  frame: DoneFrame | FailedFrame,
+): Promise<AttemptResult> {
+  if (frame.type === "failed") {
+    const { reason, detail, inferenceMs } = frame
+    return { kind: "failed", reason, detail, inferenceMs }
+  }
+  const { status, inferenceMs } = frame
+  const headers = passedHeaders(frame)
+  const body = await bodyOf(parts, session, frame)
+  if (headerBytes(headers) > parts.limits.responseHeaderBytesMax) {
+    const detail = "The app's response headers are too large"
+    return { kind: "failed", reason: "incomplete_response", detail, inferenceMs }
+  }
+  if (body === null) {
+    const detail = "The app's output never arrived"
+    return { kind: "failed", reason: "incomplete_response", detail, inferenceMs }
+  }
+  return { kind: "answered", status, headers, body, inferenceMs }
+}
+
+async function bodyOf(
+  { blobs, limits }: ConclusionParts,
+  session: RunnerSession,
+  frame: DoneFrame,
+): Promise<Body | null> {
+  if (frame.body === null) return session.attempts.get(frame.lease)?.transferred ?? null
+  if (frame.body.byteLength <= limits.inlineBytesMax) return { inline: frame.body }
+  const { name, bytes } = await blobs.write(single(frame.body))
+  return { blob: name, bytes }
+}
+
+async function* single(chunk: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield chunk
+}
+
+/** What of the app's headers may reach the caller; a value that HTTP cannot carry would break the answer. */
+function passedHeaders({ headers, status }: DoneFrame): Record<string, string> {
+  const passed = Object.entries(headers)
+    .map(([name, value]) => [name.toLowerCase(), value] as const)
+    .filter(([name, value]) => allowedFromApp(name, status) && isHeaderValue(value))
+  return Object.fromEntries(passed)
+}
+
+function isHeaderValue(value: string): boolean {
+  try {
+    validateHeaderValue("x", value)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function headerBytes(headers: Record<string, string>): number {
+  let bytes = 0
+  for (const [name, value] of Object.entries(headers)) bytes += name.length + value.length + 4
+  return bytes
+}

@@ -1,0 +1,208 @@
+import { randomBytes, randomUUID } from "node:crypto"
+import { join } from "node:path"
+import { openDiskBlobs } from "./blobs/disk/disk-blobs.ts"
+import { appRow, loadApps } from "./served-apps.ts"
+import type { Config } from "./config.ts"
+import { openDataFolder, type DataFolder } from "./data-folder.ts"
+import { Dispatcher } from "./dispatcher/dispatcher.ts"
+import { LinkServer } from "./dispatcher/link-server.ts"
+import type { LocalRunner } from "./dispatcher/local-runner.ts"
+import { Transfers } from "./dispatcher/transfers.ts"
+import type { RequestRecord } from "./domain/request.ts"
+import { createGateway } from "./gateway/gateway.ts"
+import type { GatewayParts } from "./gateway/parts.ts"
+import { LocalHints } from "./hints.ts"
+import { checkExposure, listen } from "./listen.ts"
+import { makeLocalRunner, startLocalRunner } from "./local-runner-setting.ts"
+import { Sweeper } from "./maintenance/sweeper.ts"
+import { ServerLog, type LogStreams } from "./server-log.ts"
+import { SnapshotCache } from "./snapshot-cache.ts"
+import type { Store } from "./store.ts"
+import { openSqliteStore } from "./stores/sqlite/sqlite-store.ts"
+
+/** The exit code after a failed commit: start the process again, recovery decides what happened. */
+export const exitRestart = 70
+
+export interface TintypeServer {
+  /** Base address, without a slash at the end. */
+  url: string
+  /** Drains, then ends; `now` skips the wait, also that of a stop under way. */
+  stop(options?: { now?: boolean }): Promise<void>
+  /** Folds the store's write-ahead log into its file; logged when it starts and ends. */
+  checkpoint(): void
+  /** Resolves to the exit code when everything has ended. */
+  closed: Promise<number>
+}
+
+/**
+ * Puts a whole server together and resolves when it listens. Rejects with a `StartError`, whose message is for a person,
+ * when the port is taken, the data folder is in use or a key is missing.
+ */
+export async function startServer(
+  config: Config,
+  streams: LogStreams = { out: process.stdout, err: process.stderr },
+): Promise<TintypeServer> {
+  checkExposure(config)
+  const log = new ServerLog(config.log, streams)
+  await using undo = new AsyncDisposableStack()
+  const folder = await openDataFolder(config.data)
+  undo.defer(() => folder.release())
+  const server = await compose(config, folder, log, undo)
+  // From here on it is `stop` that takes the parts down.
+  const parts = undo.move()
+  const checkpoint = () => void runCheckpoint(server.gatewayParts.store, log)
+  return { url: server.url, checkpoint, ...stoppable(config, server, parts) }
+}
+
+interface Composition {
+  url: string
+  gatewayParts: GatewayParts
+  gateway: Awaited<ReturnType<typeof createGateway>>
+  dispatcher: Dispatcher
+  runner: LocalRunner | null
+}
+
+async function compose(
+  config: Config,
+  folder: DataFolder,
+  log: ServerLog,
+  undo: AsyncDisposableStack,
+): Promise<Composition> {
+  const commits: ((changed: RequestRecord[]) => void)[] = []
+  const store = await openStore(config, folder, log, commits)
+  undo.defer(() => store.close())
+  const blobs = await openDiskBlobs({ folder: join(folder.path, "blobs") })
+  undo.defer(() => blobs.close())
+  const { ended } = await store.recover()
+  if (ended > 0) log.write({ event: "recovered", ended })
+  const apps = await loadApps(config.apps)
+  for (const app of apps) await store.putApp(appRow(app))
+
+  const snapshots = new SnapshotCache(store, config.limits.snapshotBytesMax)
+  const hints = new LocalHints()
+  const { timing, limits } = config
+  const newLease = () => randomBytes(16).toString("hex")
+  const write = (entry: object) => log.write({ ...entry })
+  const onRunner = (pid: number) => runner?.onHello(pid)
+  const dispatcher = new Dispatcher({
+    store,
+    blobs,
+    hints,
+    timing,
+    limits,
+    newLease,
+    onRunner,
+    log: write,
+  })
+  commits.push((changed) => snapshots.commit(changed))
+  commits.push((changed) => dispatcher.commit(changed))
+  await dispatcher.start()
+  undo.defer(() => dispatcher.close())
+
+  const sweeper = new Sweeper({
+    store,
+    blobs,
+    everyMs: timing.sweepEveryMs,
+    olderThanMs: timing.orphanBlobMs,
+    log: write,
+  })
+  sweeper.start()
+  undo.defer(() => sweeper.stop())
+
+  const transfers = new Transfers({ store, blobs, dispatcher, limits, log: write })
+  const { secret, socketPath } = folder
+  const pendingBytesMax = limits.linkPendingBytesMax
+  const links = new LinkServer({ dispatcher, transfers, secret, pendingBytesMax, log: write })
+  await links.listen(socketPath)
+  undo.defer(() => links.close())
+
+  const gatewayParts: GatewayParts = {
+    config,
+    store,
+    blobs,
+    snapshots,
+    events: dispatcher.events,
+    hints,
+    newId: randomUUID,
+    health: () => healthOf(dispatcher, apps.map((app) => app.id)),
+    log: write,
+  }
+  const gateway = await createGateway(gatewayParts)
+  undo.defer(() => gateway.close())
+  const url = await listen(gateway, config)
+  const runner = config.runner.local
+    ? await makeLocalRunner({ config, folder, dispatcher, url, log: write })
+    : null
+  if (runner !== null) startLocalRunner(runner, dispatcher, write)
+  return { url, gatewayParts, gateway, dispatcher, runner }
+}
+
+async function openStore(
+  config: Config,
+  folder: DataFolder,
+  log: ServerLog,
+  commits: ((changed: RequestRecord[]) => void)[],
+): Promise<Store> {
+  return await openSqliteStore({
+    path: folder.database,
+    limits: config.limits,
+    onCommit: (changed) => {
+      for (const commit of commits) commit(changed)
+    },
+    onFatal: (error) => {
+      // What the disk holds is unknown, so nothing more may be answered: recovery decides.
+      log.write({ event: "commit_failed", error })
+      process.exit(exitRestart)
+    },
+  })
+}
+
+async function runCheckpoint(store: Store, log: ServerLog): Promise<void> {
+  log.write({ event: "checkpoint_started" })
+  try {
+    await store.checkpoint()
+    log.write({ event: "checkpoint_ended" })
+  } catch (error) {
+    log.write({ event: "checkpoint_failed", error })
+  }
+}
+
+function healthOf(dispatcher: Dispatcher, apps: string[]): { ready: boolean; detail: object } {
+  const hosted = apps.map((app) => [app, dispatcher.isHosted(app)] as const)
+  return {
+    ready: hosted.every(([, isHosted]) => isHosted),
+    detail: { apps: Object.fromEntries(hosted) },
+  }
+}
+
+/** After its `exit`, before it is killed. */
+const runnerGraceMs = 2_000
+
+/** How a stop goes: listener closed, attempts drained, runner ended, parts taken down in reverse order. */
+function stoppable(
+  config: Config,
+  { gatewayParts, gateway, dispatcher, runner }: Composition,
+  parts: AsyncDisposableStack,
+): Pick<TintypeServer, "stop" | "closed"> {
+  const { promise: closed, resolve } = Promise.withResolvers<number>()
+  const hurry = new AbortController()
+  let stopping: Promise<void> | null = null
+  const run = async () => {
+    gatewayParts.draining = true
+    const answered = gateway.close()
+    await dispatcher.drain(config.timing.drainMs, hurry.signal)
+    // Whoever still waits or streams has been told all there is; their connections would hold the close for ever.
+    gateway.server.closeAllConnections()
+    await answered
+    await runner?.stop(runnerGraceMs)
+    await parts.disposeAsync()
+    resolve(0)
+  }
+  return {
+    closed,
+    stop: async ({ now = false } = {}) => {
+      if (now) hurry.abort()
+      await (stopping ??= run())
+    },
+  }
+}

@@ -1,0 +1,72 @@
+import type { BlobStore } from "../blob.ts"
+import type { StoreReads } from "../store.ts"
+
+export interface SweeperParts {
+  store: Pick<StoreReads, "unreferencedBlobs">
+  blobs: Pick<BlobStore, "list" | "delete">
+  everyMs: number
+  /** A younger blob may be one whose row is about to commit. */
+  olderThanMs: number
+  log(entry: Record<string, unknown>): void
+}
+
+/** Names asked about at a time. */
+const batchMax = 500
+
+/**
+ * Deletes blobs that no row names: a crash between a blob's write and its row's commit leaves one. It owns nothing but its
+ * timer, and a sweep that is cut short is simply made again.
+ */
+export class Sweeper {
+  readonly #parts: SweeperParts
+  #timer: NodeJS.Timeout | null = null
+  #sweeping: Promise<unknown> | null = null
+
+  constructor(parts: SweeperParts) {
+    this.#parts = parts
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.#begin(), this.#parts.everyMs)
+    this.#timer.unref()
+    this.#begin()
+  }
+
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer)
+    await this.#sweeping
+  }
+
+  /** One pass; resolves to the number of blobs deleted. */
+  async sweep(): Promise<number> {
+    let deleted = 0
+    let batch: string[] = []
+    for await (const name of this.#parts.blobs.list(this.#parts.olderThanMs)) {
+      batch.push(name)
+      if (batch.length < batchMax) continue
+      deleted += await this.#deleteOrphans(batch)
+      batch = []
+    }
+    return deleted + (await this.#deleteOrphans(batch))
+  }
+
+  #begin(): void {
+    this.#sweeping ??= this.sweep()
+      .then(
+        (deleted) => {
+          if (deleted > 0) this.#parts.log({ event: "blobs_swept", deleted })
+        },
+        (error: unknown) => this.#parts.log({ event: "sweep_failed", error }),
+      )
+      .finally(() => {
+        this.#sweeping = null
+      })
+  }
+
+  async #deleteOrphans(names: string[]): Promise<number> {
+    if (names.length === 0) return 0
+    const orphans = await this.#parts.store.unreferencedBlobs(names)
+    for (const name of orphans) await this.#parts.blobs.delete(name)
+    return orphans.length
+  }
+}

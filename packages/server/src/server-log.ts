@@ -1,0 +1,50 @@
+export interface LogStreams {
+  out: { write(text: string): unknown }
+  err: { write(text: string): unknown }
+}
+
+/** One line an entry: JSON under `--log json`, else text for a person. */
+export class ServerLog {
+  readonly #format: "text" | "json"
+  readonly #streams: LogStreams
+
+  constructor(format: "text" | "json", streams: LogStreams) {
+    this.#format = format
+    this.#streams = streams
+  }
+
+  write(entry: Record<string, unknown>): void {
+    const stream = entry["error"] === undefined ? this.#streams.out : this.#streams.err
+    const line = this.#format === "json" ? jsonLine(entry) : textLine(entry)
+    if (line !== null) stream.write(`${line}\n`)
+  }
+}
+
+function jsonLine(entry: Record<string, unknown>): string {
+  return JSON.stringify(entry, (_, value: unknown) => (value instanceof Error ? stackOf(value) : value))
+}
+
+/** What happens at every start is not told to a person. */
+const untold = new Set(["runner_connected", "runner_started", "runner_adopted"])
+
+function textLine(entry: Record<string, unknown>): string | null {
+  const { event, ...fields } = entry
+  if (untold.has(String(event))) return null
+  const time = new Date().toISOString().slice(11, 23)
+  if (event === "request") {
+    const { method, path, status, ms, requestId } = fields
+    const id = requestId === null ? "" : ` ${String(requestId)}`
+    return `${time} ${String(method)} ${String(path)} ${String(status)} ${Number(ms).toFixed(1)} ms${id}`
+  }
+  const told = Object.entries(fields).map(([name, value]) => `${name}=${textOf(value)}`)
+  return [time, String(event).replaceAll("_", " "), ...told].join(" ")
+}
+
+function textOf(value: unknown): string {
+  if (value instanceof Error) return stackOf(value)
+  return typeof value === "string" ? value : (JSON.stringify(value) ?? String(value))
+}
+
+function stackOf(error: Error): string {
+  return error.stack ?? String(error)
+}
