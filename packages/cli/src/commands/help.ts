@@ -1,0 +1,89 @@
+import { readFileSync } from "node:fs"
+import { nearest } from "@tintype/protocol"
+import type { Terminal } from "../terminal.ts"
+import { exitCodes, UsageError } from "../terminal.ts"
+
+const overview = `Tintype: the generative-media inference platform that you run yourself.
+
+  tintype serve                          start the server on http://127.0.0.1:3250
+  tintype run ENDPOINT key=value …       make one request, save what comes out
+  tintype models                         list what the server can run
+  tintype help COMMAND                   more about one of them
+  tintype --version
+
+For example:
+  tintype run fal-ai/flux/dev prompt="a lighthouse at dusk"
+`
+
+const pages: Record<string, string> = {
+  serve: `tintype serve: start the server, with a local runner and the built-in apps.
+
+  --port N                  default 3250; 0 picks a free one and prints it
+  --host ADDRESS            default 127.0.0.1; any other needs TINTYPE_KEY
+  --data FOLDER             default .tintype; :memory: keeps nothing
+  --log text|json           json: one object a line, nothing else
+  --public-url URL          the base of the URLs in answers
+  --trust-proxy CIDR,…      proxies whose X-Forwarded-* headers count
+  --allowed-origins URL,…   web pages beside those of this machine that may call
+  --apps MODULE,…           apps of your own: files or packages, made with defineApp
+  --pace N                  how much the painter dawdles: 1, or 0 for not at all
+  --runner-slots N          attempts at a time; default one a core
+  --allow-private-targets true|false
+                            may private addresses be fetched? default: only on loopback
+
+Each is also a variable (--public-url is TINTYPE_PUBLIC_URL) and a key of tintype.config.ts
+(publicUrl), which holds limits and timing too. A flag wins over a variable, a variable over the file.
+TINTYPE_KEY=id:secret makes calls need that key. Ctrl-C lets what runs finish, twice ends it at once.
+`,
+  run: `tintype run ENDPOINT key=value …: make one request, save what comes out.
+
+  key=value       numbers, true, false and null are what they look like; {…} and […] are JSON;
+                  @FILE is the file itself (as a data URI); everything else is text
+  key:=JSON       JSON, whatever it looks like: seed:='"42"' is a text
+  --input FILE    the whole input as JSON, - for the standard input; key=value adds to it
+  --out DIR       where outputs go; default this folder
+  --url URL       the server; default TINTYPE_URL, then http://127.0.0.1:3250
+  --quiet         print the saved paths only
+  --json          print one JSON object: request_id, files, result
+
+Paths, or a result without files, go to the standard output; everything else to standard error.
+When no server runs on this machine, a temporary one serves this one command.
+TINTYPE_KEY=id:secret is sent when set.
+Exit code: 0 succeeded, 1 failed, 2 wrong usage, 130 interrupted (the request is cancelled).
+
+For example:
+  tintype run fal-ai/flux/dev prompt="a lighthouse at dusk" image_size=landscape_16_9 seed=42
+  tintype run fal-ai/flux/dev/image-to-image image_url=@photo.png prompt="in winter"
+`,
+  models: `tintype models: list what the server can run, with category and title.
+
+  --url URL       the server; default TINTYPE_URL, then http://127.0.0.1:3250
+  --json          as JSON
+`,
+  help: `tintype help COMMAND: more about serve, run or models.
+`,
+}
+
+/** `tintype help [COMMAND]` */
+export function printHelp(argv: string[], terminal: Terminal): number {
+  const [name] = argv
+  if (name === undefined) {
+    terminal.out.write(overview)
+    return exitCodes.succeeded
+  }
+  if (!Object.hasOwn(pages, name)) {
+    const near = nearest(name, Object.keys(pages))
+    const hint = near === null ? "see `tintype help`" : `did you mean \`tintype help ${near}\`?`
+    throw new UsageError(`Unknown command ${name}; ${hint}`)
+  }
+  terminal.out.write(pages[name]!)
+  return exitCodes.succeeded
+}
+
+/** `tintype --version` */
+export function printVersion(terminal: Terminal): number {
+  const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8")
+  const version = /"version":\s*"([^"]*)"/.exec(manifest)?.[1]
+  terminal.out.write(`tintype ${version}\n`)
+  return exitCodes.succeeded
+}

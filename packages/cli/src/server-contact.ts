@@ -1,0 +1,85 @@
+import { CommandError } from "./terminal.ts"
+import type { Terminal } from "./terminal.ts"
+import type { QueueTarget } from "./queue/queue-calls.ts"
+
+export const defaultUrl = "http://127.0.0.1:3250"
+const healthTimeoutMs = 3_000
+
+export interface Contact {
+  target: QueueTarget
+  /** Ends the temporary server, when there is one. */
+  close(): Promise<void>
+}
+
+/**
+ * The server that a command talks to: `--url`, `TINTYPE_URL`, the default. When none runs there, and "there" is this
+ * machine, one of its own is started for the life of the command, with its data in memory; `note` hears of it.
+ */
+export async function contactServer(
+  url: string | undefined,
+  terminal: Terminal,
+  note: (line: string) => void,
+): Promise<Contact> {
+  const key = terminal.env["TINTYPE_KEY"] || null
+  const wanted = parseUrl(url ?? (terminal.env["TINTYPE_URL"] || defaultUrl))
+  const target = { url: wanted.href.replace(/\/+$/, ""), key }
+  if (await answers(target.url)) return { target, close: () => Promise.resolve() }
+  if (!isLoopback(wanted.hostname)) throw new CommandError(`No server answers at ${target.url}`)
+  note(`No server at ${target.url}: using a temporary one for this command`)
+  return await startTemporary(terminal)
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.parse(text)
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new CommandError(`${JSON.stringify(text)} is not an http:// or https:// address`)
+  }
+  url.search = ""
+  url.hash = ""
+  return url
+}
+
+export function isLoopback(hostname: string): boolean {
+  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(hostname)
+}
+
+/**
+ * Any HTTP answer counts: whoever is there will say what is wrong with the call. One that is too busy to answer
+ * is there as well.
+ */
+async function answers(url: string): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(healthTimeoutMs)
+    const response = await fetch(`${url}/health`, { signal })
+    await response.body?.cancel()
+    return true
+  } catch (error) {
+    return (
+      error instanceof Error && error.name === "TimeoutError" && isLoopback(new URL(url).hostname)
+    )
+  }
+}
+
+async function startTemporary(terminal: Terminal): Promise<Contact> {
+  // Loaded only here: a command that finds a server does not need one.
+  const { ConfigError, loadConfig, StartError, startServer } = await import("@tintype/server")
+  const flags = { port: "0", host: "127.0.0.1", data: ":memory:", log: "text" }
+  try {
+    const env = withoutAddress(terminal.env)
+    const config = await loadConfig({ flags, env, cwd: terminal.cwd })
+    const server = await startServer(config, { out: { write: () => true }, err: terminal.err })
+    const close = async (): Promise<void> => {
+      await server.stop({ now: true })
+      await server.closed
+    }
+    return { target: { url: server.url, key: config.key }, close }
+  } catch (error) {
+    if (!(error instanceof ConfigError || error instanceof StartError)) throw error
+    throw new CommandError(error.message, { cause: error })
+  }
+}
+
+/** A public URL belongs to the server that is not running; the temporary one is called by its own address. */
+function withoutAddress(env: Terminal["env"]): Terminal["env"] {
+  return { ...env, TINTYPE_PUBLIC_URL: undefined }
+}
