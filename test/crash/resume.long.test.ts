@@ -1,0 +1,3 @@
+import { downSuite } from "./down.suite.ts"
+
+downSuite(20_000)
