@@ -3,6 +3,7 @@ import { readdir, stat } from "node:fs/promises"
 import { join } from "node:path"
 
 const codeFile = /\.(?:ts|js|mjs|json)$/
+const testFile = /\.(?:test|suite)\.ts$/
 
 /**
  * What code a runner runs, in 16 hex digits: a hash of the version and of the names, sizes and times of the code
@@ -20,11 +21,15 @@ export async function buildId(version: string, folders: string[]): Promise<strin
 
 async function listCode(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  const files = entries.filter((entry) => entry.isFile() && codeFile.test(entry.name))
+  const files = entries.filter((entry) => entry.isFile() && isCode(entry.name))
   const lines = files.map(async (entry) => {
     const path = join(entry.parentPath, entry.name)
     const { size, mtimeMs } = await stat(path)
     return `${path} ${size} ${mtimeMs}`
   })
   return (await Promise.all(lines)).toSorted()
+}
+
+function isCode(name: string): boolean {
+  return codeFile.test(name) && !testFile.test(name)
 }

@@ -33,8 +33,11 @@ export default defineApp({
 let gateway: FakeGateway
 let folder: string
 const children: ChildProcess[] = []
+/** What the runners wrote to stderr. */
+let complaints = ""
 
 beforeEach(async () => {
+  complaints = ""
   gateway = new FakeGateway()
   await gateway.start()
   folder = await mkdtemp(join(tmpdir(), "tintype-main-"))
@@ -62,14 +65,15 @@ function startRunner(fields: Partial<RunnerCommand> = {}): ChildProcess {
   const flags = ["--conditions=tintype-source", "--disable-warning=ExperimentalWarning", entry]
   const child = spawn(process.execPath, [...flags, ...toArguments(command)], {
     env: { ...process.env, [secretVariable]: gateway.secret },
-    stdio: ["ignore", "ignore", "inherit"],
+    stdio: ["ignore", "ignore", "pipe"],
   })
+  child.stderr.on("data", (text: Buffer) => (complaints += text.toString()))
   children.push(child)
   return child
 }
 
 async function exitCode(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode === null && child.signalCode === null) await once(child, "exit")
+  if (child.exitCode === null && child.signalCode === null) await once(child, "close")
   return child.exitCode
 }
 
@@ -123,4 +127,5 @@ test("a runner process that nobody could adopt ends with its link", async () => 
 test("a runner process whose module has no apps says so and fails", async () => {
   await writeFile(join(folder, "app.mjs"), "export default 1")
   expect(await exitCode(startRunner())).toBe(1)
+  expect(complaints).toContain("exports no apps")
 })

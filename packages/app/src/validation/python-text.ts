@@ -7,7 +7,8 @@ export function pythonRepr(value: unknown): string {
   if (value === false) return "False"
   if (typeof value === "string") return quoted(value)
   if (Array.isArray(value)) return `[${value.map(pythonRepr).join(", ")}]`
-  if (typeof value !== "object") return String(value)
+  if (typeof value === "number" || typeof value === "bigint") return String(value)
+  if (typeof value !== "object") return typeof value
   const members = Object.entries(value).map(([key, each]) => `${quoted(key)}: ${pythonRepr(each)}`)
   return `{${members.join(", ")}}`
 }

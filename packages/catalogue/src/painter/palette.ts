@@ -82,8 +82,15 @@ function blended(a: Palette, b: Palette, share: number): Palette {
   return build((name) => mix(a[name], b[name], share))
 }
 
+/** The first colour that is named: what the subject wears. */
+export function namedColour(tags: ReadonlySet<string>): Colour | null {
+  const name = tintTags.find((tag) => tags.has(tag))
+  return name === undefined ? null : tints[name]!
+}
+
 const landColours = new Set(["green", "brown"])
 const landTags = ["hill", "trees", "mountain", "dunes"]
+const wearers = ["cat", "dog", "flower"]
 const landParts = new Set<keyof Palette>(["lit", "shade", "water"])
 
 /** Hours and weathers decide the light; places only colour it. */
@@ -110,11 +117,14 @@ export function choosePalette(
     const share = (0.6 + 0.35 * adherence) * (name === "gold" ? 0.5 : 1)
     const turn = colours.indexOf(name)
     // "Green hills" are a green land, not a green sky.
+    // And a white cat does not sit in white air.
+    const worn = wearers.some((tag) => tags.has(tag))
     const ofLand = landColours.has(name) && landTags.some((tag) => tags.has(tag))
     const before = chosen
     chosen = build((part, place) => {
       if (!ofLand && place % colours.length !== turn) return before[part]
-      const weight = ofLand && !landParts.has(part) ? 0.12 : 1
+      const elsewhere = worn || (ofLand && !landParts.has(part))
+      const weight = elsewhere ? 0.15 : 1
       return tinted(before[part], tints[name]!, share * weight)
     })
   }

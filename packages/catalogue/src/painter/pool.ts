@@ -54,6 +54,8 @@ export class PainterPool {
 
   /** Ends every thread; what they paint is lost. */
   async close(): Promise<void> {
+    const ended = new Error("the painter's threads ended")
+    for (const ticket of this.#waiting.splice(0)) ticket.reject(ended)
     const workers = [...this.#idle, ...this.#busy.keys()]
     await Promise.all(workers.map((worker) => worker.terminate()))
   }

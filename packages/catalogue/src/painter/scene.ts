@@ -1,7 +1,7 @@
-import { clamp, luminance } from "./colour.ts"
+import { clamp, type Colour, luminance } from "./colour.ts"
 import { readPrompt } from "./lexicon.ts"
 import { Dice, hashText } from "./noise.ts"
-import { choosePalette, type Palette } from "./palette.ts"
+import { choosePalette, namedColour, type Palette } from "./palette.ts"
 
 export type LandKind = "mountain" | "hill" | "forest" | "city" | "dune" | "headland"
 
@@ -38,6 +38,8 @@ export interface Scene {
   seed: number
   mode: "landscape" | "abstract" | "space" | "studio"
   palette: Palette
+  /** What the subject wears, where the words say it. */
+  accent: Colour | null
   aspect: number
   horizon: number
   light: { x: number; y: number; radius: number; kind: "sun" | "moon"; strength: number }
@@ -91,6 +93,7 @@ export function composeScene(wish: Wish): Scene {
     seed,
     mode: chooseMode(tags),
     palette,
+    accent: namedColour(tags),
     aspect: wish.width / wish.height,
     horizon: dice.between(0.56, 0.66),
     light: placeLight(tags, dice, wish.width / wish.height),
@@ -240,7 +243,12 @@ function third(draft: Draft): number {
 
 function composeSubjects(draft: Draft): void {
   const { tags, scene, dice } = draft
-  if (scene.mode === "abstract" || scene.mode === "space") return
+  if (scene.mode === "abstract") return
+  if (scene.mode === "space") {
+    const name = ["person", "cat", "dog"].find((tag) => tags.has(tag))
+    if (name !== undefined) addSprite(draft, name, { x: 0, y: 0.8, height: 0.5, mirrored: false })
+    return
+  }
   if (scene.mode === "studio") {
     composeStudio(draft)
     return
@@ -263,6 +271,16 @@ function composeSubjects(draft: Draft): void {
     const y = scene.water ? h - 0.03 : 0.85
     const height = name === "castle" ? 0.34 : 0.17
     addSprite(draft, name, { x, y, height, mirrored: scene.water })
+  }
+  if (tags.has("tropical") && scene.water && !tags.has("lighthouse")) {
+    const x = third(draft)
+    addLand(draft, "headland", h + 0.012, 0.075, 0.1).at = x
+    for (const [aside, height] of [
+      [-0.03, 0.3],
+      [0.04, 0.22],
+    ] as const) {
+      addSprite(draft, "palm", { x: x + aside, y: h - 0.022, height, mirrored: true })
+    }
   }
   if (tags.has("boat")) {
     const x = Math.sign(scene.light.x) * scene.aspect * dice.between(0.05, 0.22)

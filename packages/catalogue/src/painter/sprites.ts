@@ -25,6 +25,7 @@ const drawings: Readonly<Record<string, (tones: Tones) => Drawing>> = {
   house: drawHouse,
   boat: drawBoat,
   tree: drawTree,
+  palm: drawPalm,
   balloon: drawBalloon,
   birds: drawBirds,
   person: drawPerson,
@@ -50,10 +51,12 @@ export function drawSprite(
   const draw = drawings[sprite.name]
   if (draw === undefined) throw new Error(`no drawing is called ${sprite.name}`)
   const { palette } = scene
-  const accentBase: Colour = sprite.name === "flower" ? [0.86, 0.26, 0.4] : [0.74, 0.2, 0.18]
+  const usual: Colour = sprite.name === "flower" ? [0.86, 0.26, 0.4] : [0.74, 0.2, 0.18]
+  const accentBase = scene.accent ?? usual
   const dice = new Dice(scene.seed ^ Math.round(sprite.x * 1000))
   const furry = sprite.name === "cat" || sprite.name === "dog"
-  const lit = furry ? mix(dice.pick(furs), palette.sun, 0.25) : mix(palette.sun, palette.lit, 0.45)
+  const fur = scene.accent ?? dice.pick(furs)
+  const lit = furry ? mix(fur, palette.sun, 0.2) : mix(palette.sun, palette.lit, 0.45)
   const drawing = draw({
     dark: toHex(mix(palette.shade, palette.upper, 0.14)),
     mid: toHex(mix(palette.shade, lit, 0.45)),
@@ -178,6 +181,22 @@ function drawTree(tones: Tones): Drawing {
     body:
       `<path d="M50 100Q54 78 52 58L36 40L39 39L54 52L56 30L59 30L59 52L74 38L76 40L60 60Q59 80 64 100Z" fill="${tones.dark}"/>` +
       leaves.map((leaf) => leaf.tag).join(""),
+  }
+}
+
+function drawPalm(tones: Tones): Drawing {
+  const fronds = Array.from({ length: 9 }, (_, index) => {
+    const angle = -200 + index * 27 + tones.dice.between(-8, 8)
+    const long = tones.dice.between(26, 34)
+    const fill = angle > -90 && angle < 0 ? tones.mid : tones.dark
+    return `<path transform="translate(44 24) rotate(${angle.toFixed(1)})" d="M0 0Q${long * 0.5} -9 ${long} 7Q${long * 0.5} -1 0 2Z" fill="${fill}"/>`
+  })
+  return {
+    width: 90,
+    body:
+      `<path d="M50 100Q46 60 42.500 24L45.500 24Q51 60 56 100Z" fill="${tones.dark}"/>` +
+      `<path d="M54 100Q49.500 60 44.800 24L45.500 24Q51 60 56 100Z" fill="${tones.mid}"/>${fronds.join("")}` +
+      `<circle cx="43" cy="26" r="2.200" fill="${tones.dark}"/><circle cx="46.500" cy="27" r="2" fill="${tones.dark}"/>`,
   }
 }
 

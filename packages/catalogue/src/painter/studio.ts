@@ -1,14 +1,13 @@
 import sharp from "sharp"
 import { type Canvas, createCanvas } from "./canvas.ts"
-import { mix, type Colour } from "./colour.ts"
 import { type PaintJob, type Picture, previewSizeOf, type Source } from "./job.ts"
+import { fillMask, overpaint, surround } from "./overpaint.ts"
 import { paintScene, within } from "./paint.ts"
 import { Dice } from "./noise.ts"
 import { composeScene, type Scene, type Wish } from "./scene.ts"
-import { type Box, loadMask, loadSource, maskBox } from "./source.ts"
+import { loadMask, loadSource, maskBox } from "./source.ts"
 import { drawSprite } from "./sprites.ts"
 import type { Stamp } from "./stamp.ts"
-import { paintStrokes } from "./strokes.ts"
 
 sharp.cache(false)
 sharp.concurrency(1)
@@ -119,7 +118,8 @@ async function paintOver(job: PaintJob, source: Source, watcher: Watcher): Promi
     return canvas
   }
   const wish: Wish = { ...job.wish, width: box.width, height: box.height }
-  const scene = composeScene(wish)
+  const composed = composeScene(wish)
+  const scene = mask === null ? composed : surround(composed, canvas, box)
   const painted = createCanvas(box.width, box.height)
   const stamps = await makeStamps(scene, painted)
   const work = function* () {
@@ -133,78 +133,6 @@ async function paintOver(job: PaintJob, source: Source, watcher: Watcher): Promi
 
 function* nothing(): Generator<number> {
   yield 1
-}
-
-/** The given picture in the prompt's colours and brush, with the prompt's own picture shining through. */
-function* overpaint(
-  scene: Scene,
-  canvas: Canvas,
-  painted: Canvas,
-  strength: number,
-): Generator<number> {
-  const original = canvas.rgb.slice()
-  grade(scene, canvas, 0.2 + 0.55 * strength)
-  const through = 0.45 * strength * strength
-  for (let at = 0; at < canvas.rgb.length; at++) {
-    canvas.rgb[at]! += (painted.rgb[at]! - canvas.rgb[at]!) * through
-  }
-  yield 0.2
-  yield* within(paintStrokes(canvas, scene.seed, 0.7 + 0.9 * strength), 0.2, 0.95)
-  const share = 0.08 + 0.92 * strength
-  for (let at = 0; at < canvas.rgb.length; at++) {
-    canvas.rgb[at] = original[at]! + (canvas.rgb[at]! - original[at]!) * share
-  }
-  yield 1
-}
-
-/** Draws the picture's lights and shadows towards the palette's. */
-function grade(scene: Scene, canvas: Canvas, share: number): void {
-  const { palette } = scene
-  const tones: Colour[] = [
-    palette.shade,
-    palette.zenith,
-    palette.upper,
-    palette.lower,
-    palette.horizon,
-    palette.sun,
-  ]
-  tones.sort((a, b) => a[0] + a[1] * 2 + a[2] * 0.5 - (b[0] + b[1] * 2 + b[2] * 0.5))
-  const table = Array.from({ length: 256 }, (_, light) => {
-    const place = (light / 255) * (tones.length - 1)
-    const index = Math.min(tones.length - 2, Math.floor(place))
-    return mix(tones[index]!, tones[index + 1]!, place - index)
-  })
-  const { rgb } = canvas
-  for (let at = 0; at < rgb.length; at += 3) {
-    const light = rgb[at]! * 0.3 + rgb[at + 1]! * 0.59 + rgb[at + 2]! * 0.11
-    const tone = table[Math.round(light)]!
-    for (let part = 0; part < 3; part++) {
-      const wanted = tone[part]! * 150 + light * 0.41
-      rgb[at + part]! += (wanted - rgb[at + part]!) * share
-    }
-  }
-}
-
-function fillMask(
-  canvas: Canvas,
-  painted: Canvas,
-  mask: Uint8Array,
-  box: Box,
-  strength: number,
-): void {
-  const share = (0.25 + 0.75 * strength) / 255
-  for (let row = 0; row < box.height; row++) {
-    for (let column = 0; column < box.width; column++) {
-      const to = (row + box.top) * canvas.width + column + box.left
-      const open = mask[to]! * share
-      if (open === 0) continue
-      const from = (row * box.width + column) * 3
-      for (let part = 0; part < 3; part++) {
-        const at = to * 3 + part
-        canvas.rgb[at]! += (painted.rgb[from + part]! - canvas.rgb[at]!) * open
-      }
-    }
-  }
 }
 
 /** Every codec option is named here: the same pixels must give the same bytes. */
