@@ -1,9 +1,9 @@
-export { type HostedApp, hostApp, importApps } from "./app-host.ts"
-export { Backoff } from "./backoff.ts"
-export { buildId } from "./build-id.ts"
-export { captureConsole } from "./console-capture.ts"
+export { type HostedApp, hostApp, importApps } from "./attempt/app-host.ts"
+export { Backoff } from "./link/backoff.ts"
+export { buildId } from "./process/build-id.ts"
+export { captureConsole } from "./attempt/console-capture.ts"
 export { type RunnerTiming, runnerLimits, runnerTiming } from "./limits.ts"
-export type { DialTarget } from "./link-client.ts"
+export type { DialTarget } from "./link/link-client.ts"
 export {
   type ProcessIdentity,
   createIdentity,
@@ -11,7 +11,7 @@ export {
   processStartTime,
   readIdentity,
   signalProcess,
-} from "./process-identity.ts"
+} from "./process/process-identity.ts"
 export { Runner, type RunnerEnd, type RunnerOptions } from "./runner.ts"
 export {
   type RunnerCommand,
@@ -19,4 +19,4 @@ export {
   runnerEntryPath,
   secretVariable,
   toArguments,
-} from "./runner-command.ts"
+} from "./process/runner-command.ts"

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { FakeGateway } from "./fake-gateway.suite.ts"
-import { processStartTime, readIdentity } from "./process-identity.ts"
-import { type RunnerCommand, secretVariable, toArguments } from "./runner-command.ts"
+import { processStartTime, readIdentity } from "./process/process-identity.ts"
+import { type RunnerCommand, secretVariable, toArguments } from "./process/runner-command.ts"
 
 const entry = new URL("main.ts", import.meta.url).pathname
 const appPackage = new URL("../../app/src/index.ts", import.meta.url).href

@@ -1,12 +1,12 @@
-import { hostApp, importApps } from "./app-host.ts"
-import { captureConsole } from "./console-capture.ts"
-import { createIdentity, processStartTime } from "./process-identity.ts"
+import { hostApp, importApps } from "./attempt/app-host.ts"
+import { captureConsole } from "./attempt/console-capture.ts"
+import { createIdentity, processStartTime } from "./process/process-identity.ts"
 import {
   type RunnerCommand,
   fromArguments,
   identityTakenCode,
   secretVariable,
-} from "./runner-command.ts"
+} from "./process/runner-command.ts"
 import { Runner } from "./runner.ts"
 
 /**

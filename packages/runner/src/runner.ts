@@ -8,12 +8,12 @@ import {
   LinkProtocolError,
   linkVersion,
 } from "@tintype/protocol"
-import type { HostedApp } from "./app-host.ts"
-import { Attempt } from "./attempt.ts"
+import type { HostedApp } from "./attempt/app-host.ts"
+import { Attempt } from "./attempt/attempt.ts"
 import { type RunnerTiming, runnerLimits, runnerTiming } from "./limits.ts"
-import { type DialTarget, LinkClient } from "./link-client.ts"
-import { createRunContext } from "./run-context.ts"
-import { Transfer } from "./transfer.ts"
+import { type DialTarget, LinkClient } from "./link/link-client.ts"
+import { createRunContext } from "./attempt/run-context.ts"
+import { Transfer } from "./link/transfer.ts"
 
 /** Why a runner ended: told to, drained after `drain`, without a gateway for too long, or its only link is gone. */
 export type RunnerEnd = "exit" | "drained" | "orphaned" | "link_lost"

@@ -1,4 +1,4 @@
-import type { Wish } from "./scene.ts"
+import type { Wish } from "./scene/scene.ts"
 
 /** What the painter makes of one wish: a picture of its own, or the caller's picture painted over. */
 export interface PaintJob {

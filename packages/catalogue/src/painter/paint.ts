@@ -1,10 +1,10 @@
-import type { Canvas } from "./canvas.ts"
-import { paintField } from "./field.ts"
-import { finishPicture, paintWeather } from "./finish.ts"
-import { paintLandscape } from "./landscape.ts"
-import type { Scene } from "./scene.ts"
-import { pasteSprite, type Stamp } from "./stamp.ts"
-import { paintStrokes } from "./strokes.ts"
+import type { Canvas } from "./canvas/canvas.ts"
+import { paintField } from "./canvas/field.ts"
+import { finishPicture, paintWeather } from "./canvas/finish.ts"
+import { paintLandscape } from "./scene/landscape.ts"
+import type { Scene } from "./scene/scene.ts"
+import { pasteSprite, type Stamp } from "./scene/stamp.ts"
+import { paintStrokes } from "./canvas/strokes.ts"
 
 /** Paints a scene, and yields the share that is done after every few rows or strokes. */
 export function* paintScene(

@@ -1,5 +1,5 @@
 import sharp, { type Sharp } from "sharp"
-import type { Canvas } from "./canvas.ts"
+import type { Canvas } from "./canvas/canvas.ts"
 import { PictureError, type Refusal, type Source } from "./job.ts"
 
 /** The least width and height of a picture to paint over, in pixels. */

@@ -1,13 +1,13 @@
 import sharp from "sharp"
-import { type Canvas, createCanvas } from "./canvas.ts"
+import { type Canvas, createCanvas } from "./canvas/canvas.ts"
 import { type PaintJob, type Picture, previewSizeOf, type Source } from "./job.ts"
 import { fillMask, overpaint, surround } from "./overpaint.ts"
 import { paintScene, within } from "./paint.ts"
-import { Dice } from "./noise.ts"
-import { composeScene, type Scene, type Wish } from "./scene.ts"
+import { Dice } from "./canvas/noise.ts"
+import { composeScene, type Scene, type Wish } from "./scene/scene.ts"
 import { loadMask, loadSource, maskBox } from "./source.ts"
-import { drawSprite } from "./sprites.ts"
-import type { Stamp } from "./stamp.ts"
+import { drawSprite } from "./scene/sprites.ts"
+import type { Stamp } from "./scene/stamp.ts"
 
 sharp.cache(false)
 sharp.concurrency(1)

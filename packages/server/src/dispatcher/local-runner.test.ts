@@ -14,7 +14,7 @@ import {
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { LocalRunner, type LocalRunnerOptions } from "./local-runner.ts"
 
-const identityModule = new URL("../../../runner/src/process-identity.ts", import.meta.url).href
+const identityModule = new URL("../../../runner/src/process/process-identity.ts", import.meta.url).href
 
 /** Stands for the runner: takes the identity file or leaves, says so in a file, then lives until it is told. */
 const script = `
@@ -28,8 +28,8 @@ const taken = !(await createIdentity(identity, {
   pid: process.pid, startedAt, build: flag("--build"), socket: flag("--socket"),
 }))
 if (taken) process.exit(73)
-appendFileSync(identity + ".starts", process.pid + "\\n")
 console.log("the secret has", process.env.TINTYPE_RUNNER_SECRET?.length, process.env.TINTYPE_KEY)
+appendFileSync(identity + ".starts", process.pid + "\\n")
 setInterval(() => {}, 1000)
 `
 
@@ -103,11 +103,13 @@ async function until(condition: () => boolean): Promise<void> {
   })
 }
 
-/** The runner says who it is some time after it was spawned: its file is what tells. */
+/** The runner says who it is some time after it was spawned: its files are what tells. */
 async function untilIdentity(pid?: number): Promise<{ pid: number; startedAt: string }> {
   for (;;) {
     const identity = await readIdentity(join(folder, "runner.json"))
-    if (identity !== null && (pid ?? identity.pid) === identity.pid) return identity
+    if (identity !== null && (pid ?? identity.pid) === identity.pid) {
+      if ((await starts()).includes(identity.pid)) return identity
+    }
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
@@ -118,7 +120,7 @@ async function started(runner: LocalRunner): Promise<{ pid: number; startedAt: s
 }
 
 async function starts(): Promise<number[]> {
-  const text = await readFile(join(folder, "runner.json.starts"), "utf8")
+  const text = await readFile(join(folder, "runner.json.starts"), "utf8").catch(() => "")
   return text.trim().split("\n").map(Number)
 }
 
@@ -225,7 +227,7 @@ test("two servers' runners that start at once leave one, and it is adopted", asy
   const second = supervise({ adoptMs: 5_000 })
   await Promise.all([first.start(), second.start()])
   await until(() => logged.some(({ how }) => how === "code 73"))
-  const identity = (await readIdentity(join(folder, "runner.json")))!
+  const identity = await untilIdentity()
   first.onHello(identity.pid)
   second.onHello(identity.pid)
   await until(() => first.pid === identity.pid && second.pid === identity.pid)

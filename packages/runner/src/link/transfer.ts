@@ -1,7 +1,7 @@
 import { type Agent, type IncomingMessage, request as httpRequest } from "node:http"
 import { setTimeout as delay } from "node:timers/promises"
 import { Backoff } from "./backoff.ts"
-import type { RunnerTiming } from "./limits.ts"
+import type { RunnerTiming } from "../limits.ts"
 import type { DialTarget } from "./link-client.ts"
 
 export type TransferErrorCode = "lease_lost" | "too_large" | "not_found" | "refused" | "unreachable"

@@ -1,5 +1,5 @@
-import type { Canvas } from "./canvas.ts"
-import { clamp } from "./colour.ts"
+import type { Canvas } from "../canvas/canvas.ts"
+import { clamp } from "../canvas/colour.ts"
 import { Range } from "./land.ts"
 import type { Scene } from "./scene.ts"
 import { Sky } from "./sky.ts"

@@ -1,6 +1,6 @@
-import { clamp, type Colour, luminance } from "./colour.ts"
+import { clamp, type Colour, luminance } from "../canvas/colour.ts"
 import { readPrompt } from "./lexicon.ts"
-import { Dice, hashText } from "./noise.ts"
+import { Dice, hashText } from "../canvas/noise.ts"
 import { choosePalette, namedColour, type Palette } from "./palette.ts"
 
 export type LandKind = "mountain" | "hill" | "forest" | "city" | "dune" | "headland"

@@ -1,4 +1,4 @@
-import { type Colour, fromHex, mix, saturated, tinted } from "./colour.ts"
+import { type Colour, fromHex, mix, saturated, tinted } from "../canvas/colour.ts"
 
 /** The colours of one picture. */
 export interface Palette {

@@ -1,8 +1,8 @@
 import type { Canvas } from "./canvas.ts"
 import { clamp, type Colour, ramp } from "./colour.ts"
 import { Dice, hashCell, Noise } from "./noise.ts"
-import type { Scene } from "./scene.ts"
-import { put } from "./landscape.ts"
+import type { Scene } from "../scene/scene.ts"
+import { put } from "../scene/landscape.ts"
 
 const rowsAtOnce = 16
 

@@ -1,7 +1,7 @@
 import type { AttemptEvent } from "@tintype/protocol"
 import { expect, test } from "vitest"
 import { EventBuffer } from "./event-buffer.ts"
-import { runnerLimits } from "./limits.ts"
+import { runnerLimits } from "../limits.ts"
 
 function makeBuffer(logBytesMax = 1e9): { buffer: EventBuffer; sent: AttemptEvent[] } {
   const sent: AttemptEvent[] = []

@@ -1,5 +1,5 @@
-import { type Colour, clamp, mix, ramp, scale, tinted } from "./colour.ts"
-import { hashCell, Noise } from "./noise.ts"
+import { type Colour, clamp, mix, ramp, scale, tinted } from "../canvas/colour.ts"
+import { hashCell, Noise } from "../canvas/noise.ts"
 import type { Land, Scene } from "./scene.ts"
 import type { Pixel, Sky } from "./sky.ts"
 

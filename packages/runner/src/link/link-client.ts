@@ -11,7 +11,7 @@ import {
 } from "@tintype/protocol"
 import { WebSocket } from "ws"
 import { Backoff } from "./backoff.ts"
-import type { RunnerTiming } from "./limits.ts"
+import type { RunnerTiming } from "../limits.ts"
 
 /** Where the gateway is found. */
 export interface DialTarget {

@@ -1,5 +1,5 @@
-import { type Colour, mix, scale, tinted, toHex } from "./colour.ts"
-import { Dice } from "./noise.ts"
+import { type Colour, mix, scale, tinted, toHex } from "../canvas/colour.ts"
+import { Dice } from "../canvas/noise.ts"
 import type { Scene, Sprite } from "./scene.ts"
 
 /** A subject as vector shapes: 100 units tall, `width` wide, its feet in the middle of the lower edge. */

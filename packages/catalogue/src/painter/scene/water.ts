@@ -1,6 +1,6 @@
-import type { Canvas } from "./canvas.ts"
-import { clamp, ramp } from "./colour.ts"
-import { Noise } from "./noise.ts"
+import type { Canvas } from "../canvas/canvas.ts"
+import { clamp, ramp } from "../canvas/colour.ts"
+import { Noise } from "../canvas/noise.ts"
 import type { Scene } from "./scene.ts"
 import type { Pixel } from "./sky.ts"
 

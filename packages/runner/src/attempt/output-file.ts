@@ -1,5 +1,5 @@
 import type { OutputFile } from "@tintype/app"
-import type { Transfer } from "./transfer.ts"
+import type { Transfer } from "../link/transfer.ts"
 
 const extensions: Record<string, string> = {
   "application/json": "json",

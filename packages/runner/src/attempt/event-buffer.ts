@@ -1,5 +1,5 @@
 import type { AttemptEvent, LogLevel } from "@tintype/protocol"
-import { runnerLimits } from "./limits.ts"
+import { runnerLimits } from "../limits.ts"
 
 /** An event without what the buffer gives it: its place and its time. */
 type Draft = AttemptEvent extends infer Event

@@ -28,7 +28,7 @@ export const identityTakenCode = 73
 
 /** The script that a runner process executes. */
 export function runnerEntryPath(): string {
-  const name = import.meta.url.endsWith(".ts") ? "main.ts" : "main.js"
+  const name = import.meta.url.endsWith(".ts") ? "../main.ts" : "../main.js"
   return fileURLToPath(new URL(name, import.meta.url))
 }
 

@@ -12,8 +12,8 @@ import type {
 import type { AppAnswer, HostedApp } from "./app-host.ts"
 import { type ConsoleReceiver, printingTo } from "./console-capture.ts"
 import { EventBuffer } from "./event-buffer.ts"
-import { type RunnerTiming, runnerLimits } from "./limits.ts"
-import { type Transfer, TransferError, type TransferOptions } from "./transfer.ts"
+import { type RunnerTiming, runnerLimits } from "../limits.ts"
+import { type Transfer, TransferError, type TransferOptions } from "../link/transfer.ts"
 
 export type AttemptState = "assigned" | "running" | "outcome" | "forgotten"
 

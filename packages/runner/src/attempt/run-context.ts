@@ -1,9 +1,9 @@
 import { type Media, ModelError, type OutputFile, type RunContext, fetchMedia } from "@tintype/app"
 import type { Attempt } from "./attempt.ts"
-import { runnerLimits, runnerTiming } from "./limits.ts"
+import { runnerLimits, runnerTiming } from "../limits.ts"
 import { storeOutputFile } from "./output-file.ts"
 import { ownFileName } from "./own-files.ts"
-import { TransferError } from "./transfer.ts"
+import { TransferError } from "../link/transfer.ts"
 
 export interface RunContextParts {
   /** Origins under which the gateway's `/files/` are called, beside the one of the file base. */

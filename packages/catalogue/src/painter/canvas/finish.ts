@@ -1,7 +1,7 @@
 import type { Canvas } from "./canvas.ts"
 import { clamp, ramp } from "./colour.ts"
 import { hashCell, Noise } from "./noise.ts"
-import type { Scene } from "./scene.ts"
+import type { Scene } from "../scene/scene.ts"
 
 /** Light and weather that lie over everything: a lamp's beams and glow, rain, snow. */
 export function* paintWeather(scene: Scene, canvas: Canvas): Generator<number> {

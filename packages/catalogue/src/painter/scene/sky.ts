@@ -1,5 +1,5 @@
-import { type Colour, clamp, luminance, mix, ramp } from "./colour.ts"
-import { hashCell, Noise } from "./noise.ts"
+import { type Colour, clamp, luminance, mix, ramp } from "../canvas/colour.ts"
+import { hashCell, Noise } from "../canvas/noise.ts"
 import type { Scene } from "./scene.ts"
 
 /** Where painters write a colour, to spare an allocation a pixel. */

@@ -1,5 +1,5 @@
-import type { Canvas } from "./canvas.ts"
-import { clamp, mix } from "./colour.ts"
+import type { Canvas } from "../canvas/canvas.ts"
+import { clamp, mix } from "../canvas/colour.ts"
 import type { Scene, Sprite } from "./scene.ts"
 
 /** A sprite made into pixels: four bytes each, straight alpha. */
