@@ -56,6 +56,8 @@ export interface Timing {
   keepAliveMs: number
   /** Comment line on an idle status stream. */
   streamPingMs: number
+  /** A body may stand still for so long before its speed counts. */
+  bodyGraceMs: number
   /** How often blobs that no row names are looked for, and how old they must be to be deleted. */
   sweepEveryMs: number
   orphanBlobMs: number
@@ -64,6 +66,8 @@ export interface Timing {
 export interface Limits {
   /** Larger inputs get 413. */
   bodyBytesMax: number
+  /** A sender slower than this is ended: its connection is held for nothing. */
+  bodyBytesPerSecondMin: number
   /** Bodies up to here live in the row, larger ones in a blob. */
   inlineBytesMax: number
   /** Headers of an app's answer, together. */
@@ -116,11 +120,13 @@ export const defaultConfig: Config = {
     positionEveryMs: 100,
     keepAliveMs: 72_000,
     streamPingMs: 15_000,
+    bodyGraceMs: 10_000,
     sweepEveryMs: 3_600_000,
     orphanBlobMs: 3_600_000,
   },
   limits: {
     bodyBytesMax: 100 * mebibyte,
+    bodyBytesPerSecondMin: 1_024,
     inlineBytesMax: 32 * 1024,
     responseHeaderBytesMax: 16 * 1024,
     logBytesMax: mebibyte,

@@ -1,12 +1,13 @@
-import type { IncomingMessage } from "node:http"
+import { type IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import { Readable } from "node:stream"
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify"
 import { buildAddressResolver } from "./address.ts"
 import { type Answer, answerError, asPlatformApiAnswer } from "./answer.ts"
 import { AppDirectory } from "./app-directory.ts"
+import { proxyPath } from "./doors/proxy.ts"
 import { discardBody, hasUnreadBody } from "./intake.ts"
-import { corsHeaders } from "./open-mode.ts"
+import { corsHeaders, readAccess } from "./open-mode.ts"
 import type { Gateway, GatewayParts } from "./parts.ts"
 import { PositionReader, WaiterCount } from "./position-reader.ts"
 import { requestLogEntry } from "./request-log.ts"
@@ -27,6 +28,7 @@ export async function createGateway(parts: GatewayParts): Promise<FastifyInstanc
   const { config } = parts
   const gateway: Gateway = {
     parts,
+    access: readAccess(config),
     apps: new AppDirectory(parts.store),
     positions: new PositionReader(parts.store, config.timing.positionEveryMs),
     waiters: new WaiterCount(config.limits.waitersMax),
@@ -70,7 +72,10 @@ function createFastify(config: GatewayParts["config"]): FastifyInstance {
 
 /** Bytes that are not HTTP, or headers beyond the limits or too slow: the parser gave up, so the connection ends. */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+  // Node's own rule, for which it has this field alone: no error goes into an answer that is under way.
+  const underWay: unknown = Reflect.get(socket, "_httpMessage")
+  const corrupts = underWay instanceof ServerResponse && underWay.headersSent
+  if (error.code === "ECONNRESET" || !socket.writable || corrupts) {
     socket.destroy()
     return
   }
@@ -103,7 +108,8 @@ async function respond(
   const startedAt = performance.now()
   const response = reply.raw
   const method = raw.method ?? ""
-  const target = raw.headers["x-fal-target-url"]
+  // What a proxied call is about stands in a header.
+  const target = url.startsWith(proxyPath) ? raw.headers["x-fal-target-url"] : undefined
   response.once("close", () => {
     const requestId = reply.getHeader("x-fal-request-id")
     parts.log(
@@ -120,18 +126,22 @@ async function respond(
       ),
     )
   })
-  const shared = sharedHeaders(parts, raw)
   const { surface, answer } = await answerCall(door, { method, url, raw, response }).catch(
     (error: unknown) => ({ surface: null, answer: answerError(error, parts) }),
   )
   const shaped = surface === "api" ? asPlatformApiAnswer(answer, parts.newId()) : answer
-  await send(reply, shared, shaped, parts.config.limits.bodyBytesMax)
+  const shared = sharedHeaders(door.gateway, raw, Object.keys(shaped.headers))
+  // Enough for whoever sends a little too much to read why.
+  await send(reply, shared, shaped, 2 * parts.config.limits.bodyBytesMax)
 }
 
-function sharedHeaders(parts: GatewayParts, raw: IncomingMessage): Record<string, string> {
-  const { key, publicUrl, allowedOrigins } = parts.config
-  const configuredHost = publicUrl === null ? null : new URL(publicUrl).hostname
-  const cors = corsHeaders(raw.headers, { open: key === null, allowedOrigins, configuredHost })
+/** The headers that every answer has, whatever it is. */
+function sharedHeaders(
+  { parts, access }: Gateway,
+  raw: IncomingMessage,
+  answered: string[],
+): Record<string, string> {
+  const cors = corsHeaders(raw.headers, access, answered)
   return parts.draining === true ? { ...cors, connection: "close" } : cors
 }
 

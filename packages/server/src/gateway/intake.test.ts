@@ -16,7 +16,7 @@ describe("the pace of a body", () => {
   it("passes a body that comes at once", async () => {
     const raw = new PassThrough()
     raw.end("hello")
-    expect(await drain(withPace(raw))).toBe("hello")
+    expect(await drain(withPace(raw, { graceMs: 10_000, bytesPerSecondMin: 1_024 }))).toBe("hello")
   })
 
   it("ends a sender that says nothing for longer than it has earned", async () => {
@@ -46,7 +46,7 @@ describe("the pace of a body", () => {
   it("turns a connection that breaks within the body into a refusal", async () => {
     const raw = new PassThrough()
     raw.write("a")
-    const read = drain(withPace(raw))
+    const read = drain(withPace(raw, { graceMs: 10_000, bytesPerSecondMin: 1_024 }))
     raw.destroy(new Error("aborted"))
     await expect(read).rejects.toThrow(RefusedError)
   })

@@ -14,11 +14,6 @@ import type { Call, Gateway, GatewayParts } from "./parts.ts"
  * it is JSON when its type says so.
  */
 
-/** A body may be this late before its speed counts. */
-const bodyGraceMs = 10_000
-/** Slower senders are ended: a connection must not be held for nothing. */
-const bodyBytesPerSecondMin = 1_024
-
 /** Finds the app of an endpoint id, or refuses with the id that was perhaps meant. */
 export async function findApp(
   gateway: Gateway,
@@ -96,7 +91,10 @@ export async function readBody(raw: IncomingMessage, parts: GatewayParts): Promi
   const length = Number(raw.headers["content-length"] ?? 0)
   if (length > bodyBytesMax) throw new RefusedError(tooLarge(bodyBytesMax))
   const json = isJsonType(raw.headers["content-type"])
-  const source = withPace(raw)
+  const source = withPace(raw, {
+    graceMs: parts.config.timing.bodyGraceMs,
+    bytesPerSecondMin: parts.config.limits.bodyBytesPerSecondMin,
+  })
   const head: Uint8Array[] = []
   let bytes = 0
   try {
@@ -170,10 +168,7 @@ async function* resume(
  */
 export async function* withPace(
   raw: Readable,
-  pace: { graceMs: number; bytesPerSecondMin: number } = {
-    graceMs: bodyGraceMs,
-    bytesPerSecondMin: bodyBytesPerSecondMin,
-  },
+  pace: { graceMs: number; bytesPerSecondMin: number },
 ): AsyncGenerator<Uint8Array> {
   const chunks: AsyncIterator<Uint8Array> = raw.iterator({ destroyOnReturn: false })
   let allowanceMs = pace.graceMs

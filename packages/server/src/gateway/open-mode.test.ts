@@ -178,20 +178,26 @@ describe("CORS", () => {
   const open = { ...settings, open: true }
 
   it.each(["http://localhost:5173", "https://app.example.com"])("reflects %s", (origin) => {
-    const headers = corsHeaders({ origin }, open)
+    const headers = corsHeaders({ origin }, open, ["x-fal-billable-units", "x-other"])
     expect(headers).toMatchObject({ "access-control-allow-origin": origin, vary: "origin" })
-    expect(headers["access-control-expose-headers"]).toMatch(
-      /x-fal-request-id.*etag.*content-range.*retry-after/,
+    expect(headers["access-control-expose-headers"]).toBe(
+      "x-fal-request-id, etag, content-range, retry-after, x-fal-billable-units",
     )
     expect(headers).not.toHaveProperty("access-control-allow-credentials")
   })
 
   it.each(["https://evil.example", "null", undefined])("does not reflect %s", (origin) => {
-    expect(corsHeaders({ origin }, open)).toEqual({ vary: "origin" })
+    expect(corsHeaders({ origin }, open, ["x-fal-billable-units", "x-other"])).toEqual({
+      vary: "origin",
+    })
   })
 
   it("with keys is for everyone, without credentials", () => {
-    const headers = corsHeaders({ origin: "https://evil.example" }, { ...settings, open: false })
+    const headers = corsHeaders(
+      { origin: "https://evil.example" },
+      { ...settings, open: false },
+      [],
+    )
     expect(headers["access-control-allow-origin"]).toBe("*")
     expect(headers).not.toHaveProperty("access-control-allow-credentials")
   })

@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto"
+import type { Config } from "../config.ts"
 import { isForeignHost, isLoopbackAddress, isLoopbackName, parseAuthority } from "./address.ts"
 
 /**
@@ -116,40 +117,39 @@ function digest(text: string): Buffer {
   return createHash("sha256").update(text).digest()
 }
 
-export interface CorsSettings extends OpenModeSettings {
+export interface AccessSettings extends OpenModeSettings {
+  /** No key exists. */
   open: boolean
 }
 
-const exposedHeaders = [
-  "x-fal-request-id",
-  "x-fal-billable-units",
-  "x-fal-request-timeout-type",
-  "x-fal-error-type",
-  "x-fal-served-from",
-  "x-fal-runner-hints",
-  "x-fal-cdn-token",
-  "x-fal-needs-retry",
-  "x-fal-retryable",
-  "etag",
-  "content-range",
-  "retry-after",
-].join(", ")
+/** What of the configuration decides who may call. */
+export function readAccess(
+  config: Pick<Config, "key" | "publicUrl" | "allowedOrigins">,
+): AccessSettings {
+  const configuredHost = config.publicUrl === null ? null : new URL(config.publicUrl).hostname
+  return { open: config.key === null, allowedOrigins: config.allowedOrigins, configuredHost }
+}
 
-/** The CORS headers of an answer: with keys anyone may read, in open mode only origins that may call. */
+/** Of an answer, what a page may read beside every `x-fal-*`. */
+const exposedHeaders = ["x-fal-request-id", "etag", "content-range", "retry-after"]
+
+/**
+ * The CORS headers of an answer whose own headers are `answered`: with keys anyone may read it, in open mode only
+ * origins that may call.
+ */
 export function corsHeaders(
   headers: CallFacts["headers"],
-  settings: CorsSettings,
+  settings: AccessSettings,
+  answered: string[],
 ): Record<string, string> {
-  if (!settings.open) {
-    return { "access-control-allow-origin": "*", "access-control-expose-headers": exposedHeaders }
+  const own = answered.filter((name) => name.startsWith("x-fal-"))
+  const exposed = {
+    "access-control-expose-headers": [...new Set([...exposedHeaders, ...own])].join(", "),
   }
+  if (!settings.open) return { "access-control-allow-origin": "*", ...exposed }
   const origin = typeof headers.origin === "string" ? headers.origin : undefined
   if (origin === undefined || !isOpenModeOrigin(origin, settings)) return { vary: "origin" }
-  return {
-    "access-control-allow-origin": origin,
-    "access-control-expose-headers": exposedHeaders,
-    vary: "origin",
-  }
+  return { "access-control-allow-origin": origin, ...exposed, vary: "origin" }
 }
 
 /** What a preflight is told beside `corsHeaders`; null when the call is not a preflight. */

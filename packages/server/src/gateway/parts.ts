@@ -6,6 +6,7 @@ import type { EventFeed, Snapshots } from "../snapshots.ts"
 import type { Store } from "../store.ts"
 import type { Address } from "./address.ts"
 import type { AppDirectory } from "./app-directory.ts"
+import type { AccessSettings } from "./open-mode.ts"
 import type { PositionReader, WaiterCount } from "./position-reader.ts"
 
 /** What the gateway is made of; `main.ts` brings it. */
@@ -39,6 +40,7 @@ export type GatewayLogEntry =
 /** The parts and what the doors share. */
 export interface Gateway {
   parts: GatewayParts
+  access: AccessSettings
   apps: AppDirectory
   positions: PositionReader
   waiters: WaiterCount

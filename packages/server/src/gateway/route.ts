@@ -90,7 +90,6 @@ function refuseOpen(
   encrypted: boolean,
   address: Address | null,
 ): Answer | null {
-  const { allowedOrigins, publicUrl } = gateway.parts.config
   const facts = {
     method,
     peer: raw.socket.remoteAddress,
@@ -98,8 +97,7 @@ function refuseOpen(
     servesForeignHosts: encrypted,
     publicFile: address?.surface === "files",
   }
-  const configuredHost = publicUrl === null ? null : new URL(publicUrl).hostname
-  const refused = refuseInOpenMode(facts, { allowedOrigins, configuredHost })
+  const refused = refuseInOpenMode(facts, gateway.access)
   return refused === null ? null : refusal(refused.status, refused.detail)
 }
 

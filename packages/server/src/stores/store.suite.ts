@@ -584,9 +584,10 @@ export function describeStore(name: string, open: OpenStore): void {
             unacked: [leaseOf(unacked), leaseOf(settled)],
           }),
         )
+        const cancelled = await store.request(unacked.request.id)
         expect(resumed.keep).toEqual([
-          { lease: leaseOf(held), storedSeq: 1, cancelRequested: false },
-          { lease: leaseOf(unacked), storedSeq: 0, cancelRequested: true },
+          { lease: leaseOf(held), request: held.request, storedSeq: 1, cancelRequested: false },
+          { lease: leaseOf(unacked), request: cancelled, storedSeq: 0, cancelRequested: true },
         ])
         expect(resumed.abandon).toEqual([foreign, leaseOf(settled)])
         expect(resumed.reassign).toEqual([unseen])

@@ -59,6 +59,8 @@ function makeShard(path: string): void {
 
 function open(): void {
   mkdirSync(incomingFolder(folder), { recursive: true, mode: folderMode })
+  // Its own name too: a blob is not there after a power loss if the folder of all of them is not.
+  flushFolder(dirname(folder))
   for (const name of readdirSync(incomingFolder(folder))) {
     rmSync(incomingPath(folder, name), { recursive: true, force: true })
   }

@@ -16,7 +16,7 @@ import { Lanes } from "./operations/lanes.ts"
 import { RequestTable } from "./operations/request-table.ts"
 import { requestWriters } from "./operations/requests.ts"
 import { SessionTable, sessionWriters } from "./operations/sessions.ts"
-import { resultCode, resultCodes } from "./result-codes.ts"
+import { resultCode, resultCodes } from "./connection.ts"
 import { TurnCounts } from "./turn-counts.ts"
 
 /** What the writes of one engine share. */

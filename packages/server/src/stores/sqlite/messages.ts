@@ -1,6 +1,6 @@
 import type { Body, RequestRecord } from "../../domain/request.ts"
 import { type Store, StoreError, type StoreReads } from "../../store.ts"
-import { resultCode, resultCodes } from "./result-codes.ts"
+import { resultCode, resultCodes } from "./connection.ts"
 
 /** What the shell and the engine's thread say to each other. */
 

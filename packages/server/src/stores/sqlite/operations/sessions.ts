@@ -72,7 +72,8 @@ export function sessionWriters({
       const lease = record.attempt?.lease
       if (lease !== undefined && leases.has(lease)) {
         const storedSeq = requests.find("sequence", record.sequence)?.stored_seq ?? 0
-        keep.push({ lease, storedSeq, cancelRequested: record.cancelRequestedAt !== null })
+        const cancelRequested = record.cancelRequestedAt !== null
+        keep.push({ lease, request: record, storedSeq, cancelRequested })
       } else reassign.push(requests.toClaim(record))
     }
     const abandon = [...leases].filter((lease) => !current.has(lease))
