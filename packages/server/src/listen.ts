@@ -1,5 +1,6 @@
+import { once } from "node:events"
+import type { Server } from "node:http"
 import { isIPv6 } from "node:net"
-import type { FastifyInstance } from "fastify"
 import type { Config } from "./config.ts"
 import { StartError } from "./data-folder.ts"
 
@@ -17,10 +18,12 @@ export function isLoopbackHost(host: string): boolean {
 }
 
 /** Binds the gateway and returns its base address. */
-export async function listen(gateway: FastifyInstance, config: Config): Promise<string> {
+export async function listen(gateway: Server, config: Config): Promise<string> {
   const { host, port } = config
   try {
-    await gateway.listen({ host, port })
+    gateway.listen({ host, port })
+    // Rejects with the first error instead.
+    await once(gateway, "listening")
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     if (code === "EADDRINUSE") {
@@ -32,7 +35,13 @@ export async function listen(gateway: FastifyInstance, config: Config): Promise<
     }
     throw cause
   }
-  const address = gateway.server.address()
+  const address = gateway.address()
   const bound = typeof address === "object" && address !== null ? address.port : port
   return `http://${isIPv6(host) ? `[${host}]` : host}:${bound}`
+}
+
+/** Stops listening and resolves when the last connection has ended; idle ones are ended at once. */
+export async function closeGateway(gateway: Server): Promise<void> {
+  if (!gateway.listening) return
+  await new Promise<void>((resolve) => gateway.close(() => resolve()))
 }

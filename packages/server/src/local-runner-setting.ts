@@ -2,13 +2,13 @@ import { stat } from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { buildId } from "@tintype/runner"
+import { buildId } from "@tintype/runner/supervision"
 import type { Config } from "./config.ts"
 import type { DataFolder } from "./data-folder.ts"
 import type { Dispatcher } from "./dispatcher/dispatcher.ts"
 import { LocalRunner } from "./dispatcher/local-runner.ts"
 import { isLoopbackHost } from "./listen.ts"
-import { moduleUrl } from "./served-apps.ts"
+import { appModules, moduleUrl } from "./served-apps.ts"
 
 export interface LocalRunnerSetting {
   config: Config
@@ -28,7 +28,7 @@ export async function makeLocalRunner(setting: LocalRunnerSetting): Promise<Loca
       identity: join(folder.path, "runner.json"),
       build: await build(config),
       slots: config.runner.slots ?? availableParallelism(),
-      apps: [import.meta.resolve("@tintype/catalogue"), ...config.apps.map(moduleUrl)],
+      apps: appModules(config.apps),
       ownOrigins: ownOrigins(config, url),
       // Rows that live in memory are gone with this process, so nobody could adopt its runner.
       linkLoss: folder.inMemory ? "exit" : "resume",

@@ -1,7 +1,8 @@
 import { randomBytes, randomUUID } from "node:crypto"
+import type { Server } from "node:http"
 import { join } from "node:path"
 import { openDiskBlobs } from "./blobs/disk/disk-blobs.ts"
-import { appRow, loadApps } from "./served-apps.ts"
+import { appModules, readAppRows } from "./served-apps.ts"
 import type { Config } from "./config.ts"
 import { openDataFolder, type DataFolder } from "./data-folder.ts"
 import { Dispatcher } from "./dispatcher/dispatcher.ts"
@@ -12,7 +13,7 @@ import type { RequestRecord } from "./domain/request.ts"
 import { createGateway } from "./gateway/gateway.ts"
 import type { GatewayParts } from "./gateway/parts.ts"
 import { LocalHints } from "./hints.ts"
-import { checkExposure, listen } from "./listen.ts"
+import { checkExposure, closeGateway, listen } from "./listen.ts"
 import { makeLocalRunner, startLocalRunner } from "./local-runner-setting.ts"
 import { Sweeper } from "./maintenance/sweeper.ts"
 import { ServerLog, type LogStreams } from "./server-log.ts"
@@ -57,7 +58,7 @@ export async function startServer(
 interface Composition {
   url: string
   gatewayParts: GatewayParts
-  gateway: Awaited<ReturnType<typeof createGateway>>
+  gateway: Server
   dispatcher: Dispatcher
   runner: LocalRunner | null
 }
@@ -69,21 +70,24 @@ async function compose(
   undo: AsyncDisposableStack,
 ): Promise<Composition> {
   const commits: ((changed: RequestRecord[]) => void)[] = []
+  const reading = readAppRows(appModules(config.apps))
+  // Should something else fail first, this failure is not the one to tell of.
+  reading.catch(() => {})
   const store = await openStore(config, folder, log, commits)
   undo.defer(() => store.close())
   const blobs = await openDiskBlobs({ folder: join(folder.path, "blobs") })
   undo.defer(() => blobs.close())
   const { ended } = await store.recover()
   if (ended > 0) log.write({ event: "recovered", ended })
-  const apps = await loadApps(config.apps)
-  for (const app of apps) await store.putApp(appRow(app))
+  const apps = await reading
+  for (const app of apps) await store.putApp(app)
 
   const snapshots = new SnapshotCache(store, config.limits.snapshotBytesMax)
   const hints = new LocalHints()
   const { timing, limits } = config
-  const newLease = () => randomBytes(16).toString("hex")
   const write = (entry: object) => log.write({ ...entry })
-  const onRunner = (pid: number) => runner?.onHello(pid)
+  const greeting = new Greeting()
+  const onRunner = (pid: number) => greeting.hear(pid)
   const dispatcher = new Dispatcher({
     store,
     blobs,
@@ -99,21 +103,16 @@ async function compose(
   await dispatcher.start()
   undo.defer(() => dispatcher.close())
 
-  const sweeper = new Sweeper({
-    store,
-    blobs,
-    everyMs: timing.sweepEveryMs,
-    olderThanMs: timing.orphanBlobMs,
-    log: write,
-  })
+  const { sweepEveryMs: everyMs, orphanBlobMs: olderThanMs } = timing
+  const sweeper = new Sweeper({ store, blobs, everyMs, olderThanMs, log: write })
   sweeper.start()
   undo.defer(() => sweeper.stop())
 
   const transfers = new Transfers({ store, blobs, dispatcher, limits, log: write })
-  const { secret, socketPath } = folder
+  const { secret } = folder
   const pendingBytesMax = limits.linkPendingBytesMax
   const links = new LinkServer({ dispatcher, transfers, secret, pendingBytesMax, log: write })
-  await links.listen(socketPath)
+  await links.listen(folder.socketPath)
   undo.defer(() => links.close())
 
   const gatewayParts: GatewayParts = {
@@ -124,17 +123,42 @@ async function compose(
     events: dispatcher.events,
     hints,
     newId: randomUUID,
-    health: () => healthOf(dispatcher, apps.map((app) => app.id)),
+    health: () =>
+      healthOf(
+        dispatcher,
+        apps.map((app) => app.id),
+      ),
     log: write,
   }
-  const gateway = await createGateway(gatewayParts)
-  undo.defer(() => gateway.close())
+  const gateway = createGateway(gatewayParts)
+  undo.defer(() => closeGateway(gateway))
   const url = await listen(gateway, config)
   const runner = config.runner.local
     ? await makeLocalRunner({ config, folder, dispatcher, url, log: write })
     : null
+  greeting.tell(runner)
   if (runner !== null) startLocalRunner(runner, dispatcher, write)
   return { url, gatewayParts, gateway, dispatcher, runner }
+}
+
+function newLease(): string {
+  return randomBytes(16).toString("hex")
+}
+
+/** An orphan says hello as soon as the link listens, before there is a keeper who could adopt it: it is told later. */
+class Greeting {
+  #pid: number | null = null
+  #runner: LocalRunner | null = null
+
+  hear(pid: number): void {
+    this.#pid = pid
+    this.#runner?.onHello(pid)
+  }
+
+  tell(runner: LocalRunner | null): void {
+    this.#runner = runner
+    if (this.#pid !== null) runner?.onHello(this.#pid)
+  }
 }
 
 async function openStore(
@@ -189,10 +213,10 @@ function stoppable(
   let stopping: Promise<void> | null = null
   const run = async () => {
     gatewayParts.draining = true
-    const answered = gateway.close()
+    const answered = closeGateway(gateway)
     await dispatcher.drain(config.timing.drainMs, hurry.signal)
     // Whoever still waits or streams has been told all there is; their connections would hold the close for ever.
-    gateway.server.closeAllConnections()
+    gateway.closeAllConnections()
     await answered
     await runner?.stop(runnerGraceMs)
     await parts.disposeAsync()

@@ -1,34 +1,15 @@
+import { execFile } from "node:child_process"
 import { isAbsolute } from "node:path"
-import { pathToFileURL } from "node:url"
-import { openapiFor, type App } from "@tintype/app"
-import { builtinApps } from "@tintype/catalogue"
+import { fileURLToPath, pathToFileURL } from "node:url"
 import { StartError } from "./data-folder.ts"
 import type { AppRow } from "./store.ts"
 
-/** The built-in apps and the modules of the `apps` setting; the runner loads the same ones. */
-export async function loadApps(modules: string[]): Promise<App[]> {
-  const loaded = await Promise.all(modules.map(loadApp))
-  const apps = [...builtinApps, ...loaded]
-  const ids = new Set<string>()
-  for (const { id } of apps) {
-    if (ids.has(id)) throw new StartError("settings", `Two apps have the id ${id}`)
-    ids.add(id)
-  }
-  return apps
-}
+/** What the reading process has to say: the rows, or what a person can do about it. */
+export type ServedApps = { rows: AppRow[] } | { refused: string }
 
-async function loadApp(module: string): Promise<App> {
-  let found: { default?: Partial<App> }
-  try {
-    found = (await import(moduleUrl(module))) as typeof found
-  } catch (cause) {
-    throw new StartError("settings", `The app ${module} cannot be loaded: ${String(cause)}`, { cause })
-  }
-  const app = found.default
-  if (typeof app?.id !== "string" || !(app.endpoints instanceof Map)) {
-    throw new StartError("settings", `The app ${module} has no default export made by defineApp`)
-  }
-  return app as App
+/** The modules with the apps of this server, for `import`: the built-in ones and those of the `apps` setting. */
+export function appModules(configured: string[]): string[] {
+  return [import.meta.resolve("@tintype/catalogue"), ...configured.map(moduleUrl)]
 }
 
 /** What `import` takes: a file's URL, or a package's name as it is. */
@@ -36,30 +17,30 @@ export function moduleUrl(module: string): string {
   return isAbsolute(module) ? pathToFileURL(module).href : module
 }
 
-/** The row by which the gateway knows an app: nothing of its code, all of its documents. */
-export function appRow(app: App): AppRow {
-  const ids = new Map([...app.endpoints.keys()].map((path) => [path, endpointId(app.id, path)]))
-  return {
-    id: app.id,
-    endpoints: [...ids.values()],
-    openapi: Object.fromEntries([...ids].map(([path, id]) => [id, openapiFor(app, path)])),
-    metadata: Object.fromEntries([...ids].map(([path, id]) => [id, metadataOf(app, path, id)])),
-    revision: 1,
-  }
+const rowsBytesMax = 256 * 1024 * 1024
+const readTimeoutMs = 60_000
+
+/**
+ * Reads what the gateway must know of the apps. In a process that ends when it has read: an app's code runs in
+ * runners only, and the memory that loading it takes (25 MB for the built-in ones) is given back.
+ */
+export async function readAppRows(modules: string[]): Promise<AppRow[]> {
+  const isSource = import.meta.url.endsWith(".ts")
+  const entry = new URL(isSource ? "./app-reader.ts" : "./app-reader.js", import.meta.url)
+  const flags = isSource ? ["--conditions=tintype-source"] : []
+  const output = await run([...flags, fileURLToPath(entry), ...modules])
+  const answer = JSON.parse(output) as ServedApps
+  if ("refused" in answer) throw new StartError("settings", answer.refused)
+  return answer.rows
 }
 
-/** `fal-ai/flux` and `/dev` are `fal-ai/flux/dev`. */
-function endpointId(app: string, path: string): string {
-  return path === "/" ? app : `${app}${path}`
-}
-
-function metadataOf(app: App, path: string, id: string): Record<string, unknown> {
-  const endpoint = app.endpoints.get(path)!
-  return {
-    display_name: endpoint.title ?? app.title ?? id,
-    category: endpoint.category ?? app.category ?? "unknown",
-    description: endpoint.description ?? app.description ?? "",
-    status: "active",
-    tags: [],
-  }
+function run(argv: string[]): Promise<string> {
+  const options = { maxBuffer: rowsBytesMax, timeout: readTimeoutMs }
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, argv, options, (error, stdout, stderr) => {
+      if (error === null) return resolve(stdout)
+      const why = stderr.trim().split("\n").at(-1) ?? String(error)
+      reject(new StartError("settings", `The apps cannot be loaded: ${why}`, { cause: error }))
+    })
+  })
 }

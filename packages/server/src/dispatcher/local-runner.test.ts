@@ -10,7 +10,7 @@ import {
   readIdentity,
   runnerLimits,
   toArguments,
-} from "@tintype/runner"
+} from "@tintype/runner/supervision"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { LocalRunner, type LocalRunnerOptions } from "./local-runner.ts"
 

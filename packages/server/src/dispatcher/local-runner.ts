@@ -13,7 +13,7 @@ import {
   secretVariable,
   signalProcess,
   toArguments,
-} from "@tintype/runner"
+} from "@tintype/runner/supervision"
 
 export interface LocalRunnerOptions {
   command: RunnerCommand

@@ -1,3 +1,4 @@
+import type { AddressInfo } from "node:net"
 import { randomBytes, randomUUID } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http"
@@ -267,12 +268,13 @@ export async function openTestGateway(options: TestGatewayOptions = {}): Promise
     },
     ...options.parts,
   }
-  const server = await createGateway(parts)
-  const url = await server.listen({ host: "127.0.0.1", port: 0 })
-  const port = Number(new URL(url).port)
+  const server = createGateway(parts)
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening))
+  const { port } = server.address() as AddressInfo
+  const url = `http://127.0.0.1:${port}`
   const close = async () => {
-    server.server.closeAllConnections()
-    await server.close()
+    server.closeAllConnections()
+    await new Promise((closed) => server.close(closed))
     await blobs.close()
     await store.close()
     await rm(folder, { recursive: true })

@@ -92,7 +92,7 @@ async function answerCancel(gateway: Gateway, known: RequestRecord): Promise<Ans
   const headers = { "x-fal-request-id": known.id }
   if (result === "requested") {
     hints.cancel(known.id, "client_cancelled")
-    return jsonAnswer(202, { status: "CANCELLATION_REQUESTED" }, headers)
+    return jsonAnswer(202, { status: "CANCELLATION_REQUESTED", success: true }, headers)
   }
   if (result === "finished") return jsonAnswer(400, { status: "ALREADY_COMPLETED" }, headers)
   if (result === "unknown") return requestNotFound()

@@ -1,0 +1,58 @@
+import { openapiFor, type App } from "@tintype/app"
+import { importApps } from "@tintype/runner"
+import type { ServedApps } from "./served-apps.ts"
+import type { AppRow } from "./store.ts"
+
+/**
+ * A short-lived process: imports the app modules that it is given and prints their rows as JSON. What an app prints while
+ * it is loaded goes to stderr, so that stdout holds one JSON text.
+ */
+console.log = console.error
+console.info = console.error
+process.stdout.write(JSON.stringify(await readApps(process.argv.slice(2))), () => process.exit(0))
+
+async function readApps(modules: string[]): Promise<ServedApps> {
+  const rows = new Map<string, AppRow>()
+  for (const module of modules) {
+    let apps: App[]
+    try {
+      apps = await importApps(module)
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      return { refused: `The app ${module} cannot be loaded: ${why}` }
+    }
+    for (const app of apps) {
+      if (rows.has(app.id)) return { refused: `Two apps have the id ${app.id}` }
+      rows.set(app.id, appRow(app))
+    }
+  }
+  return { rows: [...rows.values()] }
+}
+
+/** The row by which the gateway knows an app: nothing of its code, all of its documents. */
+function appRow(app: App): AppRow {
+  const ids = new Map([...app.endpoints.keys()].map((path) => [path, endpointId(app.id, path)]))
+  return {
+    id: app.id,
+    endpoints: [...ids.values()],
+    openapi: Object.fromEntries([...ids].map(([path, id]) => [id, openapiFor(app, path)])),
+    metadata: Object.fromEntries([...ids].map(([path, id]) => [id, metadataOf(app, path, id)])),
+    revision: 1,
+  }
+}
+
+/** `fal-ai/flux` and `/dev` are `fal-ai/flux/dev`. */
+function endpointId(app: string, path: string): string {
+  return path === "/" ? app : `${app}${path}`
+}
+
+function metadataOf(app: App, path: string, id: string): Record<string, unknown> {
+  const endpoint = app.endpoints.get(path)!
+  return {
+    display_name: endpoint.title ?? app.title ?? id,
+    category: endpoint.category ?? app.category ?? "unknown",
+    description: endpoint.description ?? app.description ?? "",
+    status: "active",
+    tags: [],
+  }
+}
