@@ -4,12 +4,13 @@ import type { ServedApps } from "./served-apps.ts"
 import type { AppRow } from "./store.ts"
 
 /**
- * A short-lived process: imports the app modules that it is given and prints their rows as JSON. What an app prints while
- * it is loaded goes to stderr, so that stdout holds one JSON text.
+ * A short-lived process: imports the app modules that it is given and prints their rows as JSON, on the last line of
+ * stdout: an app may print while it is loaded, and what it does not print past the console is kept apart anyway.
  */
 console.log = console.error
 console.info = console.error
-process.stdout.write(JSON.stringify(await readApps(process.argv.slice(2))), () => process.exit(0))
+const answer = await readApps(process.argv.slice(2))
+process.stdout.write(`\n${JSON.stringify(answer)}`, () => process.exit(0))
 
 async function readApps(modules: string[]): Promise<ServedApps> {
   const rows = new Map<string, AppRow>()

@@ -1,7 +1,18 @@
 import { randomBytes } from "node:crypto"
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, unlink, writeFile } from "node:fs/promises"
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readFile,
+  readdir,
+  rm,
+  unlink,
+  writeFile,
+} from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 
 /** A start that cannot go on, for a reason that a person can act on. */
@@ -38,57 +49,95 @@ const socketPathBytesMax = 100
 export async function openDataFolder(data: string): Promise<DataFolder> {
   const inMemory = data === ":memory:"
   const path = inMemory ? await mkdtemp(join(tmpdir(), "tintype-")) : resolve(data)
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
-    await closeToOthers(path)
-  } catch (cause) {
-    throw new StartError("data_unusable", `The data folder ${path} cannot be used: ${String(cause)}`)
+  const undo: (() => Promise<void> | void)[] = []
+  const release = async () => {
+    for (const step of undo.splice(0).toReversed()) await step()
   }
-  const unlock = await lock(path)
-  const { socketPath, removeSocket } = await placeSocket(path)
-  return {
-    path,
-    database: inMemory ? ":memory:" : join(path, "tintype.sqlite"),
-    inMemory,
-    socketPath,
-    secret: await readSecret(path),
-    async release() {
-      await removeSocket()
-      unlock()
-      if (inMemory) await rm(path, { recursive: true, force: true })
-    },
+  if (inMemory) undo.push(() => rm(path, { recursive: true, force: true, maxRetries: 3 }))
+  try {
+    await makeFolder(path)
+    await closeToOthers(path)
+    undo.push(await lock(path))
+    const { socketPath, removeSocket } = await placeSocket(path)
+    undo.push(removeSocket)
+    return {
+      path,
+      database: inMemory ? ":memory:" : join(path, "tintype.sqlite"),
+      inMemory,
+      socketPath,
+      secret: await readSecret(path),
+      release,
+    }
+  } catch (cause) {
+    await release()
+    if (cause instanceof StartError) throw cause
+    const message = `The data folder ${path} cannot be used: ${String(cause)}`
+    throw new StartError("data_unusable", message, { cause })
+  }
+}
+
+/** The folder alone would do; its files are repaired too, as a copy of them would keep their modes. */
+/** Its name and those of the folders above that had to be made are flushed: what lies in it is lost with any of them. */
+async function makeFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 })
+  if (first === undefined) return
+  for (let made = path; made.length >= first.length; made = dirname(made)) {
+    await using parent = await open(dirname(made), "r")
+    await parent.sync()
   }
 }
 
 async function closeToOthers(path: string): Promise<void> {
-  const { mode } = await stat(path)
-  if ((mode & 0o077) !== 0) await chmod(path, 0o700)
+  await chmodToOwner(path, 0o700)
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    if (entry.isFile()) await chmodToOwner(join(path, entry.name), 0o600)
+  }
 }
+
+async function chmodToOwner(path: string, mode: number): Promise<void> {
+  const found = await lstat(path).catch(() => null)
+  if (found !== null && (found.mode & 0o077) !== 0) await chmod(path, mode)
+}
+
+/** What SQLite says when another connection has the file. */
+const sqliteBusy = 5
 
 /**
  * SQLite's own file lock, held for life: the system lets go of it however the process ends, so that a crash leaves no
  * stale lock behind. Who holds it is written beside it, for the message only.
  */
 async function lock(path: string): Promise<() => void> {
+  const file = join(path, "lock.sqlite")
   const holderPath = join(path, "lock.json")
-  const database = new DatabaseSync(join(path, "lock.sqlite"), { timeout: 0 })
+  const database = new DatabaseSync(file, { timeout: 0 })
   try {
     database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")
-  } catch {
+  } catch (cause) {
     database.close()
-    const holder = await readFile(holderPath, "utf8").catch(() => "{}")
-    const { pid, startedAt } = JSON.parse(holder) as { pid?: number; startedAt?: string }
-    const who = pid === undefined ? "another process" : `process ${pid}, started ${startedAt}`
-    throw new StartError("data_locked", `The data folder ${path} is in use by ${who}`)
+    if ((cause as { errcode?: number }).errcode !== sqliteBusy) throw cause
+    const message = `The data folder ${path} is in use by ${await holderOf(holderPath)}`
+    throw new StartError("data_locked", message, { cause })
   }
   const holder = { pid: process.pid, startedAt: new Date().toISOString() }
+  await chmodToOwner(file, 0o600)
   await writeFile(holderPath, JSON.stringify(holder), { mode: 0o600 })
   return () => database.close()
 }
 
+/** Its writer may just be writing it, or have died in the middle of it. */
+async function holderOf(holderPath: string): Promise<string> {
+  try {
+    const found: unknown = JSON.parse(await readFile(holderPath, "utf8"))
+    const { pid, startedAt } = found as { pid: number; startedAt: string }
+    return `process ${pid}, started ${startedAt}`
+  } catch {
+    return "another process"
+  }
+}
+
 async function placeSocket(
   path: string,
-): Promise<{ socketPath: string; removeSocket(): Promise<void> }> {
+): Promise<{ socketPath: string; removeSocket: () => Promise<void> }> {
   const inside = join(path, "link.sock")
   if (Buffer.byteLength(inside) <= socketPathBytesMax) {
     await unlink(inside).catch(() => {})
@@ -105,13 +154,20 @@ async function socketFolder(path: string): Promise<string> {
   const record = join(path, "socket-folder")
   const known = await readFile(record, "utf8").catch(() => null)
   if (known !== null && (await isOwnFolder(known))) return known
-  const made = await mkdtemp(join(tmpdir(), "tintype-link-"))
+  const made = await mkdtemp(join(temporaryFolder(), "tintype-link-"))
   await writeFile(record, made, { mode: 0o600 })
   return made
 }
 
+/** The system's own, unless somebody has set one that is too long for the very purpose. */
+function temporaryFolder(): string {
+  return Buffer.byteLength(tmpdir()) <= socketPathBytesMax - 32 ? tmpdir() : "/tmp"
+}
+
+/** Made anew where a clean stop removed it. Anybody can write beside it, so what is there must be ours. */
 async function isOwnFolder(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => null)
+  await mkdir(path, { mode: 0o700 }).catch(() => {})
+  const found = await lstat(path).catch(() => null)
   return (
     found !== null &&
     found.isDirectory() &&

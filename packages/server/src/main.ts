@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto"
 import type { Server } from "node:http"
 import { join } from "node:path"
+import type { BlobStore } from "./blob.ts"
 import { openDiskBlobs } from "./blobs/disk/disk-blobs.ts"
 import { appModules, readAppRows } from "./served-apps.ts"
 import type { Config } from "./config.ts"
@@ -18,7 +19,7 @@ import { makeLocalRunner, startLocalRunner } from "./local-runner-setting.ts"
 import { Sweeper } from "./maintenance/sweeper.ts"
 import { ServerLog, type LogStreams } from "./server-log.ts"
 import { SnapshotCache } from "./snapshot-cache.ts"
-import type { Store } from "./store.ts"
+import type { AppRow, Store } from "./store.ts"
 import { openSqliteStore } from "./stores/sqlite/sqlite-store.ts"
 
 /** The exit code after a failed commit: start the process again, recovery decides what happened. */
@@ -86,8 +87,7 @@ async function compose(
   const hints = new LocalHints()
   const { timing, limits } = config
   const write = (entry: object) => log.write({ ...entry })
-  const greeting = new Greeting()
-  const onRunner = (pid: number) => greeting.hear(pid)
+  const onRunner = (pid: number) => runner?.onHello(pid)
   const dispatcher = new Dispatcher({
     store,
     blobs,
@@ -103,17 +103,8 @@ async function compose(
   await dispatcher.start()
   undo.defer(() => dispatcher.close())
 
-  const { sweepEveryMs: everyMs, orphanBlobMs: olderThanMs } = timing
-  const sweeper = new Sweeper({ store, blobs, everyMs, olderThanMs, log: write })
-  sweeper.start()
+  const sweeper = startSweeper(config, store, blobs, write)
   undo.defer(() => sweeper.stop())
-
-  const transfers = new Transfers({ store, blobs, dispatcher, limits, log: write })
-  const { secret } = folder
-  const pendingBytesMax = limits.linkPendingBytesMax
-  const links = new LinkServer({ dispatcher, transfers, secret, pendingBytesMax, log: write })
-  await links.listen(folder.socketPath)
-  undo.defer(() => links.close())
 
   const gatewayParts: GatewayParts = {
     config,
@@ -123,11 +114,7 @@ async function compose(
     events: dispatcher.events,
     hints,
     newId: randomUUID,
-    health: () =>
-      healthOf(
-        dispatcher,
-        apps.map((app) => app.id),
-      ),
+    health: () => healthOf(dispatcher, apps),
     log: write,
   }
   const gateway = createGateway(gatewayParts)
@@ -136,29 +123,20 @@ async function compose(
   const runner = config.runner.local
     ? await makeLocalRunner({ config, folder, dispatcher, url, log: write })
     : null
-  greeting.tell(runner)
+
+  // Last, as an orphan says hello at once and must find someone who can adopt it.
+  const transfers = new Transfers({ store, blobs, dispatcher, limits, log: write })
+  const { secret } = folder
+  const pendingBytesMax = limits.linkPendingBytesMax
+  const links = new LinkServer({ dispatcher, transfers, secret, pendingBytesMax, log: write })
+  await links.listen(folder.socketPath)
+  undo.defer(() => links.close())
   if (runner !== null) startLocalRunner(runner, dispatcher, write)
   return { url, gatewayParts, gateway, dispatcher, runner }
 }
 
 function newLease(): string {
   return randomBytes(16).toString("hex")
-}
-
-/** An orphan says hello as soon as the link listens, before there is a keeper who could adopt it: it is told later. */
-class Greeting {
-  #pid: number | null = null
-  #runner: LocalRunner | null = null
-
-  hear(pid: number): void {
-    this.#pid = pid
-    this.#runner?.onHello(pid)
-  }
-
-  tell(runner: LocalRunner | null): void {
-    this.#runner = runner
-    if (this.#pid !== null) runner?.onHello(this.#pid)
-  }
 }
 
 async function openStore(
@@ -181,6 +159,23 @@ async function openStore(
   })
 }
 
+function startSweeper(
+  { timing }: Config,
+  store: Store,
+  blobs: BlobStore,
+  log: (entry: object) => void,
+): Sweeper {
+  const sweeper = new Sweeper({
+    store,
+    blobs,
+    everyMs: timing.sweepEveryMs,
+    olderThanMs: timing.orphanBlobMs,
+    log,
+  })
+  sweeper.start()
+  return sweeper
+}
+
 async function runCheckpoint(store: Store, log: ServerLog): Promise<void> {
   log.write({ event: "checkpoint_started" })
   try {
@@ -191,8 +186,8 @@ async function runCheckpoint(store: Store, log: ServerLog): Promise<void> {
   }
 }
 
-function healthOf(dispatcher: Dispatcher, apps: string[]): { ready: boolean; detail: object } {
-  const hosted = apps.map((app) => [app, dispatcher.isHosted(app)] as const)
+function healthOf(dispatcher: Dispatcher, apps: AppRow[]): { ready: boolean; detail: object } {
+  const hosted = apps.map(({ id }) => [id, dispatcher.isHosted(id)] as const)
   return {
     ready: hosted.every(([, isHosted]) => isHosted),
     detail: { apps: Object.fromEntries(hosted) },

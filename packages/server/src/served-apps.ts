@@ -29,9 +29,18 @@ export async function readAppRows(modules: string[]): Promise<AppRow[]> {
   const entry = new URL(isSource ? "./app-reader.ts" : "./app-reader.js", import.meta.url)
   const flags = isSource ? ["--conditions=tintype-source"] : []
   const output = await run([...flags, fileURLToPath(entry), ...modules])
-  const answer = JSON.parse(output) as ServedApps
+  const answer = parseAnswer(output)
   if ("refused" in answer) throw new StartError("settings", answer.refused)
   return answer.rows
+}
+
+/** The last line of what the process printed. */
+function parseAnswer(output: string): ServedApps {
+  try {
+    return JSON.parse(output.slice(output.lastIndexOf("\n") + 1)) as ServedApps
+  } catch {
+    return { refused: "The apps cannot be loaded: one of them ended the process that loads it" }
+  }
 }
 
 function run(argv: string[]): Promise<string> {
@@ -39,7 +48,7 @@ function run(argv: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(process.execPath, argv, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
-      const why = stderr.trim().split("\n").at(-1) ?? String(error)
+      const why = stderr.trim().split("\n").at(-1) ?? error.message
       reject(new StartError("settings", `The apps cannot be loaded: ${why}`, { cause: error }))
     })
   })

@@ -21,7 +21,9 @@ export class ServerLog {
 }
 
 function jsonLine(entry: Record<string, unknown>): string {
-  return JSON.stringify(entry, (_, value: unknown) => (value instanceof Error ? stackOf(value) : value))
+  return JSON.stringify(entry, (_, value: unknown) =>
+    value instanceof Error ? stackOf(value) : value,
+  )
 }
 
 /** What happens at every start is not told to a person. */
@@ -33,7 +35,7 @@ function textLine(entry: Record<string, unknown>): string | null {
   const time = new Date().toISOString().slice(11, 23)
   if (event === "request") {
     const { method, path, status, ms, requestId } = fields
-    const id = requestId === null ? "" : ` ${String(requestId)}`
+    const id = requestId === null ? "" : ` ${textOf(requestId)}`
     return `${time} ${String(method)} ${String(path)} ${String(status)} ${Number(ms).toFixed(1)} ms${id}`
   }
   const told = Object.entries(fields).map(([name, value]) => `${name}=${textOf(value)}`)

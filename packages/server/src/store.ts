@@ -149,7 +149,13 @@ export interface SessionHello {
 export interface SessionResumption {
   /** The session had ended: nothing of it is kept, and it never opens again. */
   expired: boolean
-  keep: { lease: string; storedSeq: number; cancelRequested: boolean }[]
+  keep: {
+    lease: string
+    /** The running request that it belongs to. */
+    request: RequestRecord
+    storedSeq: number
+    cancelRequested: boolean
+  }[]
   abandon: string[]
   /** Attempts of the session whose assign the runner never saw. */
   reassign: Claim[]

@@ -11,6 +11,8 @@ import type { RunnerSession } from "./runner-session.ts"
 export interface Conclusion {
   lease: string
   frame: DoneFrame | FailedFrame
+  /** Made of the frame at the first try, so that a repeated one writes no body again. */
+  result?: AttemptResult
 }
 
 export interface ConclusionParts {
@@ -24,9 +26,10 @@ export interface ConclusionParts {
 export async function concludeLease(
   parts: ConclusionParts,
   session: RunnerSession,
-  { lease, frame }: Conclusion,
+  conclusion: Conclusion,
 ): Promise<SettleResult> {
-  const result = await attemptResult(parts, session, frame)
+  const { lease, frame } = conclusion
+  const result = (conclusion.result ??= await attemptResult(parts, session, frame))
   parts.events.flush(lease)
   return await parts.store.settle({ lease, session: session.id, result })
 }
@@ -42,11 +45,11 @@ async function attemptResult(
   }
   const { status, inferenceMs } = frame
   const headers = passedHeaders(frame)
-  const body = await bodyOf(parts, session, frame)
   if (headerBytes(headers) > parts.limits.responseHeaderBytesMax) {
     const detail = "The app's response headers are too large"
     return { kind: "failed", reason: "incomplete_response", detail, inferenceMs }
   }
+  const body = await bodyOf(parts, session, frame)
   if (body === null) {
     const detail = "The app's output never arrived"
     return { kind: "failed", reason: "incomplete_response", detail, inferenceMs }

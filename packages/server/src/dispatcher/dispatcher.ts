@@ -1,9 +1,10 @@
 import type { CancelReason, HelloFrame, RunnerFrame } from "@tintype/protocol"
 import type { BlobStore } from "../blob.ts"
 import type { Limits, Timing } from "../config.ts"
+import { doorPolicies } from "../domain/door.ts"
 import type { RequestRecord } from "../domain/request.ts"
 import type { Hints } from "../hints.ts"
-import type { Claim, SessionHello, Store } from "../store.ts"
+import type { Claim, SessionHello, SessionResumption, Store } from "../store.ts"
 import { Backlog } from "./backlog.ts"
 import { concludeLease, type Conclusion } from "./conclusion.ts"
 import { EventBook } from "./event-book.ts"
@@ -18,10 +19,10 @@ export interface DispatcherParts {
   timing: Timing
   limits: Limits
   /** 128 random bits, hex. */
-  newLease(): string
+  newLease: () => string
   /** A runner process has linked. */
-  onRunner(pid: number): void
-  log(entry: Record<string, unknown>): void
+  onRunner: (pid: number) => void
+  log: (entry: Record<string, unknown>) => void
 }
 
 /**
@@ -37,7 +38,10 @@ export class Dispatcher {
   readonly #backlog = new Backlog()
   readonly #clock: SessionClock
   readonly #startups: StartupWatch
-  readonly #idleListeners = new Set<() => void>()
+  /** Called by what may have been the last attempt, while a drain waits. */
+  #onIdle: (() => void) | null = null
+  #retry: NodeJS.Timeout | null = null
+  #looking = false
   #draining = false
   #closed = false
 
@@ -52,6 +56,7 @@ export class Dispatcher {
       sessions: () => this.#sessions.values(),
       expire: (session) => this.endSession(session.id, "its runner was not heard from"),
       renew: (ids) => parts.store.renewSessions(ids),
+      look: () => void this.#lookForWork(),
     })
     this.#startups = new StartupWatch({
       timeoutMs: parts.timing.startupTimeoutMs,
@@ -100,7 +105,6 @@ export class Dispatcher {
 
   /** A runner's first frame: resumes or creates its session and says what becomes of its attempts. Null: it is over. */
   async hello(frame: HelloFrame, link: RunnerLink): Promise<RunnerSession | null> {
-    const { store, timing } = this.#parts
     const hello: SessionHello = {
       session: frame.session,
       runner: frame.runner,
@@ -108,38 +112,44 @@ export class Dispatcher {
       held: frame.held,
       unacked: frame.unacked,
     }
-    const resumption = await store.openSession(hello)
-    if (resumption.expired) return this.#refuseExpired(link, resumption.abandon)
+    // Nothing is awaited after this: what the store said is true until its next answer is handled.
+    const resumption = await this.#parts.store.openSession(hello)
+    if (resumption.expired || this.#closed) return this.#refuseExpired(link, resumption.abandon)
+    const session = this.#link(frame, link, resumption)
+    this.#parts.log({ event: "runner_connected", pid: frame.runner.pid, apps: frame.apps.length })
+    this.#parts.onRunner(frame.runner.pid)
+    return session
+  }
+
+  /** The newest link wins; what the session held is held by its new one. */
+  #link(frame: HelloFrame, link: RunnerLink, resumption: SessionResumption): RunnerSession {
+    const { timing } = this.#parts
     const known = this.#sessions.get(frame.session)
     known?.link?.close(1000, "replaced")
     const identity = { id: frame.session, runner: frame.runner, apps: frame.apps }
     const session = new RunnerSession(identity, this.#clock.leaseDeadline())
     session.link = link
     session.slots = frame.slots
+    session.claiming = known?.claiming ?? 0
     this.#sessions.set(session.id, session)
+    const { keep, abandon, reassign } = resumption
     link.send({
       type: "welcome",
-      keep: resumption.keep.map(({ lease, storedSeq }) => ({ lease, storedSeq })),
-      abandon: resumption.abandon,
+      keep: keep.map(({ lease, storedSeq }) => ({ lease, storedSeq })),
+      abandon,
       orphanMs: timing.orphanMs,
     })
-    for (const kept of resumption.keep) {
-      const record = await store.leaseHolder(kept.lease)
-      if (record === null) continue
-      session.attempts.set(kept.lease, {
-        requestId: record.id,
-        accepted: true,
-        transferred: known?.attempts.get(kept.lease)?.transferred ?? null,
-        concluding: false,
-        assignedAt: performance.now(),
-      })
-      this.events.open(kept.lease, record.id, record.attempts, kept.storedSeq)
-      if (kept.cancelRequested) session.cancel(kept.lease, "client_cancelled")
+    for (const { lease, request, storedSeq } of keep) {
+      const transferred = known?.attempts.get(lease)?.transferred ?? null
+      session.hold(request, { accepted: true, transferred })
+      this.events.open(lease, request.id, request.attempts, storedSeq)
+      this.#cancelIfAsked(session, request)
     }
-    for (const claim of resumption.reassign) this.#assign(session, claim)
+    for (const claim of reassign) this.#assign(session, claim)
+    for (const lease of known?.attempts.keys() ?? []) {
+      if (!session.attempts.has(lease)) this.events.close(lease)
+    }
     if (this.#draining) session.send({ type: "drain", deadlineMs: timing.drainMs })
-    this.#parts.log({ event: "runner_connected", pid: frame.runner.pid, apps: frame.apps.length })
-    this.#parts.onRunner(frame.runner.pid)
     return session
   }
 
@@ -148,6 +158,11 @@ export class Dispatcher {
     link.send({ type: "welcome", keep: [], abandon, orphanMs: this.#parts.timing.orphanMs })
     link.close(1000, "expired")
     return null
+  }
+
+  /** A session that is not read from by our own choice is alive all the same. */
+  heardFrom(session: RunnerSession): void {
+    this.#clock.heardFrom(session)
   }
 
   /** A frame of a live session. Returns why it is a protocol error, or null. */
@@ -165,16 +180,15 @@ export class Dispatcher {
       }
       case "event": {
         const held = session.attempts.get(frame.lease)
-        if (held === undefined) return null
+        if (held === undefined || held.concluding) return null
         if (!held.accepted) return "event before accepted"
-        this.events.add(frame.lease, frame.event)
-        return null
+        return this.events.add(frame.lease, frame.event) ? null : "event out of order"
       }
       case "done":
       case "failed":
-        this.#conclude(session, { frame, lease: frame.lease })
-        return null
     }
+    this.#conclude(session, { frame, lease: frame.lease })
+    return null
   }
 
   /** The link of a session is gone; the session lives on until its deadline. */
@@ -186,15 +200,26 @@ export class Dispatcher {
     this.#parts.log({ event: "runner_disconnected", pid: session.runner.pid })
   }
 
-  /** Ends a session for good: its attempts are lost, and may go elsewhere. */
+  /** Ends a session for good: its attempts are lost, and may go elsewhere. Rejects when the store cannot write now. */
   async endSession(id: string, why: string): Promise<void> {
     const session = this.#sessions.get(id)
-    if (session === undefined) return
+    if (session === undefined || session.ending) return
+    session.ending = true
+    let ended: number
+    try {
+      ended = await this.#parts.store.endAttempts(id, "lost")
+    } finally {
+      session.ending = false
+    }
+    // A hello that was under way may have resumed it just before it ended.
+    const current = this.#sessions.get(id) ?? session
     this.#sessions.delete(id)
-    session.link?.close(1000, "expired")
-    const ended = await this.#parts.store.endAttempts(id, "lost")
-    for (const lease of session.attempts.keys()) this.events.close(lease)
+    for (const one of new Set([session, current])) {
+      for (const lease of one.attempts.keys()) this.events.close(lease)
+      one.link?.close(1000, "expired")
+    }
     this.#parts.log({ event: "session_ended", pid: session.runner.pid, attempts: ended, why })
+    this.#tellIdle()
   }
 
   /** Ends the sessions of runner processes that are known to be gone. */
@@ -211,7 +236,7 @@ export class Dispatcher {
     await this.#untilIdle(deadlineMs, signal)
     for (const session of [...this.#sessions.values()]) {
       // What is left did not fail: it is put back, uncounted, before its runner is told to stop.
-      await this.#parts.store.endAttempts(session.id, "stopped")
+      await this.#putBack(session)
       for (const lease of session.attempts.keys()) session.cancel(lease, "server_stopping")
       session.send({ type: "exit" })
     }
@@ -221,12 +246,41 @@ export class Dispatcher {
     this.#closed = true
     this.#clock.stop()
     this.#startups.stop()
+    this.events.stop()
+    if (this.#retry !== null) clearTimeout(this.#retry)
     for (const session of this.#sessions.values()) session.link?.close(1001, "going away")
+  }
+
+  async #putBack(session: RunnerSession): Promise<void> {
+    try {
+      await this.#parts.store.endAttempts(session.id, "stopped")
+    } catch (error) {
+      // A full disk must not keep the process from ending; the next one finds these attempts lost.
+      this.#parts.log({ event: "put_back_failed", error: String(error) })
+    }
   }
 
   #onWork(app: string): void {
     this.#backlog.add(app)
     this.#pump()
+  }
+
+  /** Hints may be lost: with a slot free and nothing known to be queued, the store is asked. */
+  async #lookForWork(): Promise<void> {
+    if (this.#looking || this.#draining || this.#closed) return
+    if (![...this.#sessions.values()].some((session) => session.room > 0)) return
+    this.#looking = true
+    try {
+      for (const app of await this.#parts.store.appsWithWork()) {
+        if (this.#backlog.estimate(app) > 0) continue
+        this.#backlog.add(app, await this.#parts.store.queueLength(app))
+      }
+      this.#pump()
+    } catch (error) {
+      this.#parts.log({ event: "look_failed", error: String(error) })
+    } finally {
+      this.#looking = false
+    }
   }
 
   #onCancel(requestId: string, reason: CancelReason): void {
@@ -235,6 +289,16 @@ export class Dispatcher {
         if (held.requestId === requestId) session.cancel(lease, reason)
       }
     }
+  }
+
+  /** For what was asked while there was no link, or before the request was known to be held. */
+  #cancelIfAsked(
+    session: RunnerSession,
+    { attempt, cancelRequestedAt, door }: RequestRecord,
+  ): void {
+    if (attempt === null || cancelRequestedAt === null) return
+    const isGone = doorPolicies[door].endsWithCaller
+    session.cancel(attempt.lease, isGone ? "client_disconnected" : "client_cancelled")
   }
 
   #credit(session: RunnerSession, count: number): string | null {
@@ -247,79 +311,107 @@ export class Dispatcher {
   #pump(): void {
     if (this.#draining || this.#closed) return
     for (const session of this.#sessions.values()) {
-      if (session.link === null || session.credits === 0) continue
+      if (session.room === 0) continue
       const apps = this.#backlog.among(session.apps)
-      const count = Math.min(session.credits, this.#backlog.sum(apps))
+      const count = Math.min(session.room, this.#backlog.sum(apps))
       if (count > 0) this.#claim(session, apps, count)
     }
   }
 
-  #claim(session: RunnerSession, apps: string[], count: number): void {
+  #claim({ id }: RunnerSession, apps: string[], count: number): void {
     const { store, newLease, log } = this.#parts
     const leases = Array.from({ length: count }, newLease)
-    const { link } = session
     const finish = this.#backlog.claiming(apps, count)
-    session.credits -= count
-    store.claim({ session: session.id, apps, leases }).then(
+    this.#sessions.get(id)!.claiming += count
+    store.claim({ session: id, apps, leases }).then(
       (claims) => {
-        finish(claims.map((claim) => claim.request.app))
-        // The session may have a new link by now, or be gone: then its attempts were already put back.
-        const current = this.#sessions.get(session.id)
-        if (current !== undefined) for (const claim of claims) this.#assign(current, claim)
-        // Credits belong to a link: those of one that is gone are granted anew by the next.
-        if (session.link === link) session.credits += count - claims.length
-        if (claims.length < count) this.#pump()
+        // The session may have a new link by now, or have ended: then the store gave nothing, whatever is queued, or
+        // what it gave was put back.
+        const session = this.#sessions.get(id)
+        finish(
+          claims.map((claim) => claim.request.app),
+          session !== undefined,
+        )
+        if (session !== undefined) {
+          session.claiming -= count
+          for (const claim of claims) this.#assign(session, claim)
+        }
+        this.#tellIdle()
+        this.#pump()
       },
       (error: unknown) => {
-        finish([])
-        if (session.link === link) session.credits += count
+        finish([], false)
+        const session = this.#sessions.get(id)
+        if (session !== undefined) session.claiming -= count
         log({ event: "claim_failed", error: String(error) })
-        for (const app of apps) this.#backlog.add(app)
-        setTimeout(() => this.#pump(), retryAfterMs).unref()
+        this.#pumpLater()
       },
     )
+  }
+
+  #pumpLater(): void {
+    if (this.#closed) return
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null
+      this.#pump()
+    }, retryAfterMs)
   }
 
   #assign(session: RunnerSession, claim: Claim): void {
     const attempt = claim.request.attempt!
     this.events.open(attempt.lease, claim.request.id, attempt.number, 0)
     session.assign(claim, this.#parts.limits.logBytesMax)
+    this.#cancelIfAsked(session, claim.request)
   }
 
   #conclude(session: RunnerSession, conclusion: Conclusion): void {
-    const held = session.attempts.get(conclusion.lease)
+    const { lease } = conclusion
+    const held = session.attempts.get(lease)
     if (held?.concluding === true) return
     if (held !== undefined) held.concluding = true
     concludeLease({ ...this.#parts, events: this.events }, session, conclusion).then(
       (result) => {
-        session.attempts.delete(conclusion.lease)
-        this.events.close(conclusion.lease)
-        this.#sessions.get(session.id)?.attempts.delete(conclusion.lease)
-        this.#sessions.get(session.id)?.send({ type: "settled", lease: conclusion.lease, result })
-        if (session.attempts.size === 0) for (const listener of this.#idleListeners) listener()
+        const current = this.#sessions.get(session.id)
+        session.attempts.delete(lease)
+        current?.attempts.delete(lease)
+        this.events.close(lease)
+        current?.send({ type: "settled", lease, result })
+        this.#tellIdle()
       },
       (error: unknown) => {
-        // A full disk, most likely: the runner keeps the outcome, and so it is asked for again.
-        if (held !== undefined) held.concluding = false
+        // A full disk, most likely. The runner keeps its outcome; we try again with ours.
         this.#parts.log({ event: "settle_failed", error: String(error) })
-        if (!this.#closed) setTimeout(() => this.#conclude(session, conclusion), retryAfterMs).unref()
+        setTimeout(() => {
+          // A runner that has dialled again said it again; the word of a session that ended counts no more.
+          if (this.#closed || this.#sessions.get(session.id) !== session) return
+          if (held !== undefined) held.concluding = false
+          this.#conclude(session, conclusion)
+        }, retryAfterMs).unref()
       },
     )
   }
 
+  #isIdle(): boolean {
+    return [...this.#sessions.values()].every(
+      (session) => session.attempts.size === 0 && session.claiming === 0,
+    )
+  }
+
+  #tellIdle(): void {
+    if (this.#onIdle !== null && this.#isIdle()) this.#onIdle()
+  }
+
   async #untilIdle(deadlineMs: number, signal: AbortSignal): Promise<void> {
-    const busy = () => [...this.#sessions.values()].some((session) => session.attempts.size > 0)
-    if (!busy() || signal.aborted) return
+    if (this.#isIdle() || signal.aborted) return
     const { promise, resolve } = Promise.withResolvers<void>()
-    const check = () => {
-      if (!busy()) resolve()
-    }
-    const timer = setTimeout(resolve, deadlineMs)
-    signal.addEventListener("abort", () => resolve(), { once: true })
-    this.#idleListeners.add(check)
+    const giveUp = () => resolve()
+    this.#onIdle = giveUp
+    const timer = setTimeout(giveUp, deadlineMs)
+    signal.addEventListener("abort", giveUp, { once: true })
     await promise
-    this.#idleListeners.delete(check)
+    this.#onIdle = null
     clearTimeout(timer)
+    signal.removeEventListener("abort", giveUp)
   }
 }
 

@@ -23,7 +23,7 @@ export interface EventBookOptions {
   onStored(lease: string, seq: number): void
 }
 
-/** More pending events than this in an attempt are stored at once instead of at the next flush. */
+/** So many pending events in an attempt are stored at once instead of at the next flush. */
 const pendingMax = 500
 
 /**
@@ -39,6 +39,7 @@ export class EventBook implements EventFeed {
   readonly #dirty = new Set<string>()
   #timer: NodeJS.Timeout | null = null
   #pendingBytes = 0
+  #stopped = false
 
   constructor(options: EventBookOptions) {
     this.#options = options
@@ -58,18 +59,21 @@ export class EventBook implements EventFeed {
     this.#pageOfRequest.set(requestId, page)
   }
 
-  add(lease: string, event: AttemptEvent): void {
+  /** False for an event that does not follow the one before: what is missing between them would never come. */
+  add(lease: string, event: AttemptEvent): boolean {
     const page = this.#pages.get(lease)
     // A resumed runner sends again what it cannot know to be stored.
-    if (page === undefined || event.seq <= page.lastSeq) return
+    if (page === undefined || event.seq <= page.lastSeq) return true
+    if (event.seq !== page.lastSeq + 1) return false
     page.lastSeq = event.seq
     page.pending.push(event)
     this.#pendingBytes += sizeOf(event)
     if (event.kind === "progress") page.progress = event
     this.#dirty.add(lease)
     this.#tell(page.requestId)
-    if (page.pending.length >= pendingMax) this.#store([lease])
+    if (page.pending.length % pendingMax === 0) this.#store([lease])
     else this.#schedule()
+    return true
   }
 
   /** What is received and not yet stored: links stop reading while it is too much. */
@@ -91,6 +95,15 @@ export class EventBook implements EventFeed {
     if (this.#pageOfRequest.get(page.requestId) === page) this.#pageOfRequest.delete(page.requestId)
   }
 
+  /** Stores what is pending, once; nothing is stored after it. */
+  stop(): void {
+    if (this.#stopped) return
+    this.#store([...this.#dirty])
+    this.#stopped = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+  }
+
   async read(record: RequestRecord, after?: EventCursor): Promise<StoredEvent[]> {
     // Memory first: what is stored meanwhile is then seen twice, never not at all.
     const page = this.#pageOfRequest.get(record.id)
@@ -101,10 +114,13 @@ export class EventBook implements EventFeed {
     const fresh = pending.filter(
       (event) => !seen.has(event.seq) && isAfter(page.attempt, event.seq, after),
     )
-    return [
+    const { attempt } = page
+    const merged = [
       ...stored,
-      ...fresh.map((event) => ({ attempt: page.attempt, source: "app" as const, event })),
+      ...fresh.map((event) => ({ attempt, source: "app" as const, event })),
     ]
+    // The gateway's last word on an attempt may be stored while some of it is still in memory here.
+    return stored.at(-1)?.attempt === attempt ? merged.toSorted(inOrder) : merged
   }
 
   watch(requestId: string, listener: () => void): () => void {
@@ -142,6 +158,9 @@ export class EventBook implements EventFeed {
     this.#options.store.appendEvents(batches).then(
       (stored) => {
         for (const { lease, storedSeq } of stored) this.#forget(lease, storedSeq)
+        const held = new Set(stored.map(({ lease }) => lease))
+        // What a lost attempt said belongs to nobody.
+        for (const { lease } of batches) if (!held.has(lease)) this.close(lease)
         this.#sent(batches)
       },
       // A full disk: the events stay pending and go with the next flush.
@@ -171,6 +190,7 @@ export class EventBook implements EventFeed {
   }
 
   #schedule(): void {
+    if (this.#stopped) return
     this.#timer ??= setTimeout(() => this.#flushAll(), this.#options.flushEveryMs)
   }
 
@@ -181,11 +201,17 @@ export class EventBook implements EventFeed {
 }
 
 function sizeOf(event: AttemptEvent): number {
-  if (event.kind === "log") return 64 + event.message.length
+  if (event.kind === "log") {
+    return 64 + event.message.length + JSON.stringify(event.labels ?? {}).length
+  }
   return event.kind === "chunk" ? 64 + event.data.length : 64
 }
 
 function isAfter(attempt: number, seq: number, after: EventCursor | undefined): boolean {
   if (after === undefined) return true
   return attempt > after.attempt || (attempt === after.attempt && seq > after.seq)
+}
+
+function inOrder(a: StoredEvent, b: StoredEvent): number {
+  return a.attempt - b.attempt || a.event.seq - b.event.seq
 }

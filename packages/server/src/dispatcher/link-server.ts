@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto"
+import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server } from "node:http"
 import type { Duplex } from "node:stream"
 import {
@@ -44,10 +45,10 @@ export class LinkServer {
   }
 
   async listen(socketPath: string): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#http.once("error", reject)
-      this.#http.listen(socketPath, resolve)
-    })
+    this.#http.listen(socketPath)
+    // Rejects when there is an error first.
+    await once(this.#http, "listening")
+    this.#http.on("error", (error) => this.#parts.log({ event: "link_server_failed", error }))
   }
 
   async close(): Promise<void> {
@@ -58,6 +59,9 @@ export class LinkServer {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     if (request.url !== "/_/link" || !this.#isKnown(request)) {
+      // A peer that is gone already is no error of ours; one that stays must not hold up our end.
+      socket.on("error", () => {})
+      socket.once("finish", () => socket.destroy())
       socket.end("HTTP/1.1 401 Unauthorized\r\nconnection: close\r\n\r\n")
       return
     }
@@ -74,8 +78,13 @@ export class LinkServer {
 }
 
 /**
- * One socket from a runner, from its hello to its close. Frames are applied one after the other; those that arrive while
- * the hello is being answered wait for it.
+ * One socket from a runner, from its hello to its close.
+ *
+ *     greeting ──hello answered──▶ linked ──refused, closed──▶ over
+ *         └──────────refused, expired, closed, silent──────────▲
+ *
+ * Frames are applied one after the other; those that arrive while the hello is being answered wait for it. Invariant:
+ * nothing is applied once the socket is closing.
  */
 class LinkSocket implements RunnerLink {
   readonly #socket: WebSocket
@@ -83,14 +92,28 @@ class LinkSocket implements RunnerLink {
   #session: RunnerSession | null = null
   #applied: Promise<void> = Promise.resolve()
   #outgoing: GatewayFrame[] = []
+  #full: NodeJS.Timeout | null = null
+  #cutOff: NodeJS.Timeout | null = null
 
   constructor(socket: WebSocket, parts: LinkServerParts) {
     this.#socket = socket
     this.#parts = parts
-    socket.on("message", (data: Buffer) => this.#receive(data))
-    socket.on("error", () => socket.terminate())
+    const silent = setTimeout(() => this.#refuse("no hello"), helloMs)
+    silent.unref()
+    socket.on("message", (data: Buffer, isBinary: boolean) => {
+      clearTimeout(silent)
+      this.#receive(data, isBinary)
+    })
+    // The socket says why in its own close frame: 1009 for a message that is too large, 1002 for a broken one.
+    socket.on("error", (error) => {
+      this.#parts.log({ event: "link_protocol_error", reason: error.message })
+      this.#cutOffLater()
+    })
     socket.on("close", () => {
-      this.#applied = this.#applied.then(() => {
+      clearTimeout(silent)
+      if (this.#full !== null) clearInterval(this.#full)
+      if (this.#cutOff !== null) clearTimeout(this.#cutOff)
+      this.#then(() => {
         if (this.#session !== null) parts.dispatcher.detach(this.#session, this)
       })
     })
@@ -104,21 +127,47 @@ class LinkSocket implements RunnerLink {
   close(code: number, reason: string): void {
     this.#flush()
     this.#socket.close(code, reason)
-    // A peer that does not answer the close is cut off: it dials again, and is the same session.
-    setTimeout(() => this.#socket.terminate(), 1_000).unref()
+    this.#cutOffLater()
+  }
+
+  /** A peer that does not answer the close is cut off: it dials again, and is the same session. */
+  #cutOffLater(): void {
+    if (this.#full !== null) this.#socket.resume()
+    this.#cutOff ??= setTimeout(() => this.#socket.terminate(), closeMs)
+    this.#cutOff.unref()
+  }
+
+  #isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN
   }
 
   #flush(): void {
     if (this.#outgoing.length === 0) return
     const frames = this.#outgoing
     this.#outgoing = []
-    if (this.#socket.readyState !== this.#socket.OPEN) return
-    for (const message of encodeFrames(frames)) this.#socket.send(message)
+    if (!this.#isOpen()) return
+    try {
+      for (const message of encodeFrames(frames)) this.#socket.send(message)
+    } catch (error) {
+      // A frame that fits no message; thrown from a microtask it would end the process.
+      this.#parts.log({ event: "link_frame_failed", error: String(error) })
+      this.close(1011, "a frame is too large")
+    }
   }
 
-  #receive(data: Buffer): void {
+  /** Whatever fails closes this link and no more: a rejection that nobody hears would end the process. */
+  #then(step: () => Promise<void> | void): void {
+    this.#applied = this.#applied.then(step).catch((error: unknown) => {
+      this.#parts.log({ event: "link_failed", error: String(error) })
+      this.close(1013, "try again")
+    })
+  }
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    if (!this.#isOpen()) return
     let frames: RunnerFrame[]
     try {
+      if (!isBinary) throw new LinkProtocolError("message: binary expected")
       frames = decodeRunnerFrames(data)
     } catch (error) {
       if (!(error instanceof LinkProtocolError)) throw error
@@ -126,18 +175,22 @@ class LinkSocket implements RunnerLink {
       return
     }
     // Once the hello is answered nothing here waits, and frames are applied as they come.
-    if (this.#session !== null) {
-      this.#apply(frames)
-      return
+    if (this.#session !== null) this.#apply(frames)
+    else this.#then(() => this.#greet(frames))
+  }
+
+  async #greet(frames: RunnerFrame[]): Promise<void> {
+    if (!this.#isOpen()) return
+    if (this.#session === null) {
+      // What a peer sends before it was answered waits in its own buffers.
+      this.#socket.pause()
+      try {
+        await this.#hello(frames.shift())
+      } finally {
+        this.#socket.resume()
+      }
     }
-    this.#applied = this.#applied.then(async () => {
-      if (this.#session === null) await this.#hello(frames.shift())
-      this.#apply(frames)
-    })
-    this.#applied.catch((error: unknown) => {
-      this.#parts.log({ event: "hello_failed", error: String(error) })
-      this.close(1013, "try again")
-    })
+    this.#apply(frames)
   }
 
   async #hello(frame: RunnerFrame | undefined): Promise<void> {
@@ -150,24 +203,26 @@ class LinkSocket implements RunnerLink {
     const session = this.#session
     if (session === null) return
     for (const frame of frames) {
-      if (this.#socket.readyState !== this.#socket.OPEN) return
+      if (!this.#isOpen()) return
       const wrong =
-        frame.type === "hello"
-          ? "a second hello"
-          : this.#parts.dispatcher.frame(session, frame)
+        frame.type === "hello" ? "a second hello" : this.#parts.dispatcher.frame(session, frame)
       if (wrong !== null) return this.#refuse(wrong)
     }
-    this.#pauseWhileFull()
+    this.#pauseWhileFull(session)
   }
 
-  #pauseWhileFull(): void {
-    if (this.#parts.dispatcher.events.pendingBytes <= this.#parts.pendingBytesMax) return
+  #pauseWhileFull(session: RunnerSession): void {
+    const { dispatcher, pendingBytesMax } = this.#parts
+    if (this.#full !== null || dispatcher.events.pendingBytes <= pendingBytesMax) return
     this.#socket.pause()
-    const timer = setInterval(() => {
-      if (this.#parts.dispatcher.events.pendingBytes > this.#parts.pendingBytesMax) return
-      clearInterval(timer)
+    this.#full = setInterval(() => {
+      dispatcher.heardFrom(session)
+      if (dispatcher.events.pendingBytes > pendingBytesMax) return
+      if (this.#full !== null) clearInterval(this.#full)
+      this.#full = null
       this.#socket.resume()
-    }, 20)
+    }, fullLookMs)
+    this.#full.unref()
   }
 
   #refuse(reason: string): void {
@@ -175,3 +230,9 @@ class LinkSocket implements RunnerLink {
     this.close(1002, reason.slice(0, 120))
   }
 }
+
+/** A peer that connects and says nothing. */
+const helloMs = 10_000
+/** For the other end's half of a close. */
+const closeMs = 1_000
+const fullLookMs = 20

@@ -14,7 +14,8 @@ import {
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { LocalRunner, type LocalRunnerOptions } from "./local-runner.ts"
 
-const identityModule = new URL("../../../runner/src/process/process-identity.ts", import.meta.url).href
+const identityModule = new URL("../../../runner/src/process/process-identity.ts", import.meta.url)
+  .href
 
 /** Stands for the runner: takes the identity file or leaves, says so in a file, then lives until it is told. */
 const script = `

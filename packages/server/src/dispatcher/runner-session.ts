@@ -1,16 +1,12 @@
-import type {
-  AssignFrame,
-  CancelReason,
-  GatewayFrame,
-  HelloFrame,
-} from "@tintype/protocol"
-import type { Body } from "../domain/request.ts"
+import type { AssignFrame, CancelReason, GatewayFrame, HelloFrame } from "@tintype/protocol"
+import type { Body, RequestRecord } from "../domain/request.ts"
 import type { Claim } from "../store.ts"
 
 /**
- * The gateway's side of one session: which link it has, how many credits, which attempts. Its states are those of
- * docs/link.md: live while `link` is set, detached otherwise, expired once the dispatcher drops it. Invariant: credits +
- * attempts ≤ slots of the last hello, while live.
+ * The gateway's side of one link of a session: how many credits, which attempts. A new hello makes a new one, which
+ * takes over what the session holds. Its states are those of docs/link.md: live while `link` is set, detached otherwise,
+ * expired once the dispatcher drops it. Invariant: what is claimed for it never exceeds the credits that the runner
+ * granted on this link.
  */
 export class RunnerSession {
   readonly id: string
@@ -18,8 +14,13 @@ export class RunnerSession {
   readonly apps: ReadonlySet<string>
   readonly attempts = new Map<string, HeldLease>()
   link: RunnerLink | null = null
+  /** Granted on this link and not spent; below zero where assigns went out before the runner could grant. */
   credits = 0
+  /** Leases asked for by claims under way, those of the session's earlier link included. */
+  claiming = 0
   slots = 0
+  /** Its end is on its way to the store. */
+  ending = false
   /** Monotonic time at which the session expires unless it is heard from. */
   deadline: number
 
@@ -33,21 +34,29 @@ export class RunnerSession {
     this.deadline = deadline
   }
 
+  /** How many attempts may be claimed for it now. */
+  get room(): number {
+    return this.link === null || this.ending ? 0 : Math.max(0, this.credits - this.claiming)
+  }
+
   /** Sends to the link if there is one; what a detached runner misses is said again after its next hello. */
   send(frame: GatewayFrame): void {
     this.link?.send(frame)
   }
 
-  assign(claim: Claim, logBytesMax: number): void {
-    const { request } = claim
-    const attempt = request.attempt!
-    this.attempts.set(attempt.lease, {
-      requestId: request.id,
-      accepted: false,
-      transferred: null,
+  /** The lease of a running request is held here. */
+  hold({ id, attempt }: RequestRecord, known: Pick<HeldLease, "accepted" | "transferred">): void {
+    this.attempts.set(attempt!.lease, {
+      requestId: id,
       concluding: false,
       assignedAt: performance.now(),
+      ...known,
     })
+  }
+
+  assign(claim: Claim, logBytesMax: number): void {
+    this.credits -= 1
+    this.hold(claim.request, { accepted: false, transferred: null })
     this.send(assignFrame(claim, logBytesMax))
   }
 

@@ -5,9 +5,12 @@ export interface SessionClockParts {
   sessions(): Iterable<RunnerSession>
   expire(session: RunnerSession): Promise<void>
   renew(ids: string[]): Promise<void>
+  /** Called at every tick. */
+  look(): void
 }
 
-const tickMs = 1_000
+const tickMaxMs = 1_000
+const tickMinMs = 10
 
 /**
  * Judges on the monotonic clock which sessions have expired, and never hastily: a tick that comes late means that
@@ -16,6 +19,7 @@ const tickMs = 1_000
 export class SessionClock {
   readonly #timing: Timing
   readonly #parts: SessionClockParts
+  readonly #tickMs: number
   #lastTick = performance.now()
   #lastRenewal = performance.now()
   #timer: NodeJS.Timeout | null = null
@@ -23,15 +27,18 @@ export class SessionClock {
   constructor(timing: Timing, parts: SessionClockParts) {
     this.#timing = timing
     this.#parts = parts
+    const shortest = Math.min(timing.leaseMs, timing.renewEveryMs, timing.acceptMs)
+    this.#tickMs = Math.max(tickMinMs, Math.min(tickMaxMs, shortest / 4))
   }
 
   start(): void {
     this.#lastTick = performance.now()
-    this.#timer = setInterval(() => this.#tick(), tickMs)
+    this.#timer = setInterval(() => this.#tick(), this.#tickMs)
   }
 
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer)
+    this.#timer = null
   }
 
   leaseDeadline(): number {
@@ -42,34 +49,51 @@ export class SessionClock {
     return performance.now() + this.#timing.resumeMs
   }
 
+  /** A later deadline is kept: a late tick gives more than a frame does. */
   heardFrom(session: RunnerSession): void {
-    session.deadline = this.leaseDeadline()
+    session.deadline = Math.max(session.deadline, this.leaseDeadline())
   }
 
   #tick(): void {
     const now = performance.now()
     const gap = now - this.#lastTick
     this.#lastTick = now
-    if (gap > this.#timing.leaseMs / 2) {
-      const deadline = this.resumeDeadline()
-      for (const session of this.#parts.sessions()) {
-        session.deadline = Math.max(session.deadline, deadline)
-      }
-    }
-    this.#dropDeafLinks(now)
+    if (gap > this.#timing.leaseMs / 2) this.#forgive(gap)
     this.#pingAndRenew(now)
+    this.#parts.look()
     // What lies unread in the sockets is read before anyone is judged.
-    setImmediate(() => setImmediate(() => this.#expire()))
+    setImmediate(() => setImmediate(() => this.#judge()))
+  }
+
+  /** This process was deaf for so long: nobody else is to blame. */
+  #forgive(gapMs: number): void {
+    const deadline = this.resumeDeadline()
+    for (const session of this.#parts.sessions()) {
+      session.deadline = Math.max(session.deadline, deadline)
+      for (const held of session.attempts.values()) held.assignedAt += gapMs
+    }
+  }
+
+  #judge(): void {
+    // Stopped in between: the store may be closed.
+    if (this.#timer === null) return
+    const now = performance.now()
+    for (const session of [...this.#parts.sessions()]) {
+      this.#dropDeafLink(session, now)
+      if (session.ending || session.deadline > now) continue
+      this.#parts.expire(session).catch(() => {
+        // The store cannot write now. Its runner may come back meanwhile; else it is judged again.
+        session.deadline = this.leaseDeadline()
+      })
+    }
   }
 
   /** A link that does not take an assign in time is as good as cut: the runner must dial again. */
-  #dropDeafLinks(now: number): void {
-    for (const session of this.#parts.sessions()) {
-      const deaf = [...session.attempts.values()].some(
-        (held) => !held.accepted && now - held.assignedAt > this.#timing.acceptMs,
-      )
-      if (deaf) session.link?.close(1002, "assign not accepted in time")
-    }
+  #dropDeafLink(session: RunnerSession, now: number): void {
+    const deaf = [...session.attempts.values()].some(
+      (held) => !held.accepted && now - held.assignedAt > this.#timing.acceptMs,
+    )
+    if (deaf) session.link?.close(1002, "assign not accepted in time")
   }
 
   #pingAndRenew(now: number): void {
@@ -77,17 +101,7 @@ export class SessionClock {
     this.#lastRenewal = now
     const live = [...this.#parts.sessions()].filter((session) => session.link !== null)
     for (const session of live) session.send({ type: "ping", at: Date.now() })
-    // A renewal that the store cannot take now is repeated five seconds later.
+    // A renewal that the store cannot take now is repeated at the next turn.
     if (live.length > 0) this.#parts.renew(live.map((session) => session.id)).catch(() => {})
-  }
-
-  #expire(): void {
-    const now = performance.now()
-    for (const session of [...this.#parts.sessions()]) {
-      if (session.deadline > now) continue
-      this.#parts.expire(session).catch(() => {
-        session.deadline = this.leaseDeadline()
-      })
-    }
   }
 }

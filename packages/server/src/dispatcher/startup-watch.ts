@@ -38,11 +38,14 @@ export class StartupWatch {
 
   #check(): void {
     const now = performance.now()
-    for (const [id, { app, since }] of this.#waiting) {
+    for (const [id, waiting] of this.#waiting) {
+      const { app, since } = waiting
       if (now - since < this.#parts.timeoutMs || this.#parts.isHosted(app)) continue
       this.#waiting.delete(id)
-      // A store that cannot write now leaves the request queued; its caller's own deadline ends it.
-      this.#parts.fail(id).catch(() => {})
+      this.#parts.fail(id).catch(() => {
+        // A store that cannot write now is asked again; its caller waits still.
+        this.#waiting.set(id, waiting)
+      })
     }
   }
 }

@@ -3,7 +3,7 @@ import { pipeline } from "node:stream/promises"
 import { BlobError, type BlobStore } from "../blob.ts"
 import type { Limits } from "../config.ts"
 import type { RequestRecord } from "../domain/request.ts"
-import { StoreError, type Store } from "../store.ts"
+import { StoreError, type FileRow, type Store } from "../store.ts"
 import type { Dispatcher } from "./dispatcher.ts"
 
 export interface TransferParts {
@@ -33,22 +33,27 @@ export class Transfers {
   }
 
   handle(request: IncomingMessage, response: ServerResponse): void {
-    const url = new URL(request.url ?? "/", "http://link")
-    this.#route({ request, response, url }).catch((error: unknown) => {
+    this.#route(request, response).catch((error: unknown) => {
       const status = statusOf(error)
-      if (status === 500) this.#parts.log({ event: "transfer_failed", error: String(error) })
+      // A peer that hung up in the middle is known by its link, if it is news at all.
+      if (status === 500 && !request.destroyed && !response.destroyed) {
+        this.#parts.log({ event: "transfer_failed", error: String(error) })
+      }
       if (response.headersSent) response.destroy()
-      else response.writeHead(status, { connection: "close" }).end()
+      else answer({ request, response }, status)
     })
   }
 
-  async #route(exchange: Exchange): Promise<void> {
-    const { request, response, url } = exchange
+  async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const target = request.url ?? "/"
+    if (!URL.canParse(target, "http://link")) return answer({ request, response }, 404)
+    const url = new URL(target, "http://link")
+    const exchange = { request, response, url }
     const match = route.exec(decodeURI(url.pathname))
-    if (match === null) return answer(response, 404)
+    if (match === null) return answer(exchange, 404)
     const [, lease, what, name] = match
     const record = await this.#parts.store.leaseHolder(lease!)
-    if (record === null) return answer(response, 401)
+    if (record === null) return answer(exchange, 401)
     switch (`${request.method} ${name === undefined ? what : "file"}`) {
       case "GET input":
         return await this.#sendInput(exchange, record)
@@ -59,73 +64,123 @@ export class Transfers {
       case "GET file":
         return await this.#sendFile(exchange, record, name!)
       default:
-        return answer(response, 405)
+        return answer(exchange, 405)
     }
   }
 
-  async #sendInput({ response }: Exchange, record: RequestRecord): Promise<void> {
+  async #sendInput(exchange: Exchange, record: RequestRecord): Promise<void> {
     const body = await this.#parts.store.body(record.sequence, "input")
-    if (body === null) return answer(response, 404)
+    if (body === null) return answer(exchange, 404)
     if ("inline" in body) {
-      response.end(body.inline)
+      exchange.response.end(body.inline)
       return
     }
-    await this.#sendBlob(response, body.blob, {})
+    await this.#sendBlob(exchange, body.blob, {})
   }
 
-  async #takeOutput({ request, response }: Exchange, lease: string): Promise<void> {
-    const held = this.#parts.dispatcher.holderOf(lease)?.attempts.get(lease)
+  async #takeOutput(exchange: Exchange, lease: string): Promise<void> {
+    const { dispatcher, limits } = this.#parts
+    const find = () => dispatcher.holderOf(lease)?.attempts.get(lease)
     // Its session has not said hello to this process yet; the runner tries again.
-    if (held === undefined) return answer(response, 503)
-    const bytesMax = this.#parts.limits.bodyBytesMax
-    const { name, bytes } = await this.#parts.blobs.write(request, { bytesMax })
-    held.transferred = { blob: name, bytes }
-    answer(response, 204)
+    if (find() === undefined) return answer(exchange, 503)
+    const body = await this.#write(exchange, limits.bodyBytesMax)
+    // Looked up anew: the session may have got another link while the body came.
+    const held = find()
+    if (held === undefined) return answer(exchange, 503)
+    held.transferred = body
+    answer(exchange, 204)
   }
 
   async #takeFile(exchange: Exchange, record: RequestRecord, name: string): Promise<void> {
-    const { request, response, url } = exchange
-    if (!fileName.test(name)) return answer(response, 400)
-    const existing = await this.#parts.store.file(name)
-    if (existing !== null) {
-      // The answer of an earlier try was lost; a name of another request is a collision or worse.
-      return answer(response, existing.request === record.id ? 204 : 409)
+    const { store, limits } = this.#parts
+    if (!fileName.test(name)) return answer(exchange, 400)
+    const known = await store.file(name)
+    if (known !== null) return answer(exchange, repeatStatus(known, record))
+    const { blob, bytes } = await this.#write(exchange, limits.fileBytesMax)
+    try {
+      await store.addFile({
+        name,
+        account: record.account,
+        blob,
+        bytes,
+        contentType: contentTypeOf(exchange.url),
+        request: record.id,
+        createdAt: Date.now(),
+      })
+    } catch (error) {
+      // Two tries may run side by side when the runner has given up one of them.
+      const added = await store.file(name)
+      if (added === null) throw error
+      return answer(exchange, repeatStatus(added, record))
     }
-    const bytesMax = this.#parts.limits.fileBytesMax
-    const { name: blob, bytes } = await this.#parts.blobs.write(request, { bytesMax })
-    await this.#parts.store.addFile({
-      name,
-      account: record.account,
-      blob,
-      bytes,
-      contentType: url.searchParams.get("type") ?? "application/octet-stream",
-      request: record.id,
-      createdAt: Date.now(),
-    })
-    answer(response, 204)
+    answer(exchange, 204)
   }
 
-  async #sendFile({ response }: Exchange, record: RequestRecord, name: string): Promise<void> {
+  /** Errors: `BlobError`. The connection stays, for the answer to a body that is refused. */
+  async #write({ request }: Exchange, bytesMax: number): Promise<{ blob: string; bytes: number }> {
+    if (Number(request.headers["content-length"] ?? 0) > bytesMax) {
+      throw new BlobError("too_large", `More than ${bytesMax} bytes`)
+    }
+    const chunks: AsyncIterable<Uint8Array> = request.iterator({ destroyOnReturn: false })
+    const { name, bytes } = await this.#parts.blobs.write(chunks, { bytesMax })
+    return { blob: name, bytes }
+  }
+
+  async #sendFile(exchange: Exchange, record: RequestRecord, name: string): Promise<void> {
     const file = await this.#parts.store.file(name)
-    if (file === null || file.account !== record.account) return answer(response, 404)
-    await this.#sendBlob(response, file.blob, { "content-type": file.contentType })
+    if (file === null || file.account !== record.account) return answer(exchange, 404)
+    await this.#sendBlob(exchange, file.blob, { "content-type": file.contentType })
   }
 
   async #sendBlob(
-    response: ServerResponse,
+    exchange: Exchange,
     blob: string,
     headers: Record<string, string>,
   ): Promise<void> {
     const stream = await this.#parts.blobs.read(blob)
-    if (stream === null) return answer(response, 404)
-    response.writeHead(200, headers)
-    await pipeline(stream, response)
+    if (stream === null) return answer(exchange, 404)
+    exchange.response.writeHead(200, headers)
+    await pipeline(stream, exchange.response)
   }
 }
 
-function answer(response: ServerResponse, status: number): void {
-  // A body that was not read would otherwise stand in the way of the next request.
-  response.writeHead(status, status >= 400 ? { connection: "close" } : {}).end()
+/** The answer of an earlier try was lost; a name of another request is a collision or worse. */
+function repeatStatus(file: FileRow, record: RequestRecord): number {
+  return file.request === record.id ? 204 : 409
+}
+
+/** A type that no header can carry would break every later answer with the file. */
+function contentTypeOf(url: URL): string {
+  const type = url.searchParams.get("type") ?? ""
+  return /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(;[\t\x20-\x7e]*)?$/.test(type) && type.length <= 256
+    ? type
+    : "application/octet-stream"
+}
+
+/** How long the rest of a body may come that nobody wants. */
+const lingerMs = 5_000
+
+/**
+ * Answers. A body that was not read is let pass first: closed in its face, the peer would see a broken connection
+ * instead of the answer, and try again for ever.
+ */
+function answer(
+  { request, response }: Pick<Exchange, "request" | "response">,
+  status: number,
+): void {
+  const isRead = request.complete || request.destroyed
+  response.writeHead(status, isRead ? {} : { connection: "close" })
+  if (isRead) {
+    response.end()
+    return
+  }
+  const cut = setTimeout(() => request.destroy(), lingerMs)
+  cut.unref()
+  request.once("close", () => clearTimeout(cut))
+  request.once("end", () => response.end())
+  // What is written now reaches the peer while it still sends.
+  response.flushHeaders()
+  request.resume()
 }
 
 function statusOf(error: unknown): number {

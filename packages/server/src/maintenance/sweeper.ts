@@ -21,6 +21,7 @@ export class Sweeper {
   readonly #parts: SweeperParts
   #timer: NodeJS.Timeout | null = null
   #sweeping: Promise<unknown> | null = null
+  #stopped = false
 
   constructor(parts: SweeperParts) {
     this.#parts = parts
@@ -32,7 +33,9 @@ export class Sweeper {
     this.#begin()
   }
 
+  /** Resolves when a sweep under way has come to its next blob. */
   async stop(): Promise<void> {
+    this.#stopped = true
     if (this.#timer !== null) clearInterval(this.#timer)
     await this.#sweeping
   }
@@ -42,6 +45,7 @@ export class Sweeper {
     let deleted = 0
     let batch: string[] = []
     for await (const name of this.#parts.blobs.list(this.#parts.olderThanMs)) {
+      if (this.#stopped) return deleted
       batch.push(name)
       if (batch.length < batchMax) continue
       deleted += await this.#deleteOrphans(batch)
@@ -66,7 +70,12 @@ export class Sweeper {
   async #deleteOrphans(names: string[]): Promise<number> {
     if (names.length === 0) return 0
     const orphans = await this.#parts.store.unreferencedBlobs(names)
-    for (const name of orphans) await this.#parts.blobs.delete(name)
-    return orphans.length
+    let deleted = 0
+    for (const name of orphans) {
+      if (this.#stopped) break
+      await this.#parts.blobs.delete(name)
+      deleted += 1
+    }
+    return deleted
   }
 }

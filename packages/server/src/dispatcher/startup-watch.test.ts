@@ -1,0 +1,46 @@
+import { afterEach, expect, test } from "vitest"
+import { StoreError } from "../store.ts"
+import { closeAll, RawPeer, standIn, TestServer } from "./dispatcher.suite.ts"
+
+afterEach(closeAll)
+
+const timing = { startupTimeoutMs: 150 }
+
+test("a run request whose app has no runner fails after the timeout", async () => {
+  const server = await TestServer.open({ timing })
+  const askedAt = performance.now()
+  const { id } = await server.submit({ door: "run" })
+  const ended = await server.terminal(id)
+  expect(performance.now() - askedAt).toBeGreaterThan(timing.startupTimeoutMs - 5)
+  expect(ended).toMatchObject({
+    state: "failed",
+    attempts: 0,
+    outcome: { status: 503, errorType: "runner_scheduling_failure" },
+  })
+})
+
+test("a request of the queue waits, and so does a run whose app has a busy runner", async () => {
+  const server = await TestServer.open({ timing })
+  await RawPeer.link(server)
+  const { id: queued } = await server.submit({ app: "acme/other" })
+  const { id: hosted } = await server.submit({ door: "run" })
+  const { id: unhosted } = await server.submit({ door: "run", app: "acme/other" })
+  await server.terminal(unhosted)
+  expect((await server.store.request(queued))?.state).toBe("queued")
+  expect((await server.store.request(hosted))?.state).toBe("queued")
+})
+
+test("a store that cannot write then is asked again", async () => {
+  let refusals = 2
+  const server = await TestServer.open({
+    timing,
+    wrap: (store) =>
+      standIn(store, "failQueued", (...input) =>
+        refusals-- > 0
+          ? Promise.reject(new StoreError("full", "full"))
+          : store.failQueued(...input),
+      ),
+  })
+  const { id } = await server.submit({ door: "run" })
+  expect((await server.terminal(id)).state).toBe("failed")
+})

@@ -1,0 +1,65 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { pathToFileURL } from "node:url"
+import { builtinApps } from "@tintype/catalogue"
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { appModules, moduleUrl, readAppRows } from "./served-apps.ts"
+
+let folder: string
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tintype-apps-test-"))
+})
+
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+async function module(name: string, source: string): Promise<string> {
+  const path = join(folder, name)
+  await writeFile(path, source)
+  return path
+}
+
+const appSource = (id: string) =>
+  `export default { id: ${JSON.stringify(id)}, endpoints: new Map() }`
+
+test("the built-in apps have a document and a category for each of their endpoints", async () => {
+  const rows = await readAppRows(appModules([]))
+  expect(rows.map(({ id }) => id)).toEqual(builtinApps.map(({ id }) => id))
+  for (const [at, row] of rows.entries()) {
+    expect(row.endpoints).toHaveLength(builtinApps[at]!.endpoints.size)
+    expect(Object.keys(row.openapi)).toEqual(row.endpoints)
+    for (const id of row.endpoints) {
+      expect(id === row.id || id.startsWith(`${row.id}/`)).toBe(true)
+      expect(row.openapi[id]).toMatchObject({ paths: expect.anything() })
+      expect(row.metadata[id]).toMatchObject({ status: "active", category: expect.any(String) })
+    }
+  }
+})
+
+test("the setting's modules are read too, whatever they print", async () => {
+  const source = `console.log("hello"); process.stdout.write("more"); ${appSource("me/mine")}`
+  const url = moduleUrl(await module("my app.mjs", source))
+  expect((await readAppRows([url])).map(({ id }) => id)).toEqual(["me/mine"])
+})
+
+test("a module that is missing, throws, ends the process or has no app is refused", async () => {
+  const sources = ["", "export default {}", "throw new Error('a bug')", "process.exit(0)"]
+  const paths = await Promise.all(sources.map((source, at) => module(`${at}.mjs`, source)))
+  for (const path of [...paths, join(folder, "missing.mjs")]) {
+    await expect(readAppRows([moduleUrl(path)])).rejects.toMatchObject({ code: "settings" })
+  }
+})
+
+test("two apps with one id are refused", async () => {
+  const urls = [await module("a.mjs", appSource("me/a")), await module("b.mjs", appSource("me/a"))]
+  await expect(readAppRows(urls.map(moduleUrl))).rejects.toMatchObject({
+    code: "settings",
+    message: expect.stringContaining("me/a"),
+  })
+})
+
+test("a path becomes a URL, a package's name stays", () => {
+  expect(moduleUrl("/a b/c#d.ts")).toBe(pathToFileURL("/a b/c#d.ts").href)
+  expect(moduleUrl("@acme/apps")).toBe("@acme/apps")
+})
