@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process"
 import { once } from "node:events"
+import { writeFileSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
@@ -27,6 +28,8 @@ export interface ServerOptions {
   env?: Record<string, string>
   args?: string[]
   cwd?: string
+  /** Written as `tintype.config.ts` into the data folder, which is then the working folder. */
+  config?: object
   /** A program and its flags that runs the server: a tracer, for instance. It must keep the pid of what it runs. */
   wrapper?: string[]
 }
@@ -59,12 +62,16 @@ export interface SpawnedServer {
 /** Starts `tintype serve` and does not wait. */
 export function spawnServerProcess(options: ServerOptions & { data: string }): SpawnedServer {
   const { data } = options
+  if (options.config !== undefined) {
+    const text = `export default ${JSON.stringify(options.config)}\n`
+    writeFileSync(join(data, "tintype.config.ts"), text)
+  }
   const startedAt = performance.now()
   const own = [bin, "serve", "--port", "0", "--data", data, "--log", "json"]
   const [command, ...args] = [...(options.wrapper ?? []), process.execPath, ...own]
   const child = spawn(command!, [...args, ...(options.args ?? [])], {
     env: { ...process.env, TINTYPE_PACE: "0", ...options.env },
-    cwd: options.cwd ?? process.cwd(),
+    cwd: options.cwd ?? (options.config === undefined ? process.cwd() : data),
     stdio: ["ignore", "pipe", "pipe"],
   })
   const exited = once(child, "exit").then(([code]) => code as number | null)

@@ -34,6 +34,8 @@ export interface DrillPlan {
   kinds: KillKind[]
   random: () => number
   submitsPerSecond: number
+  /** Called after each kill. */
+  onKill: (kill: Kill) => void
 }
 
 export interface Drill {
@@ -60,21 +62,30 @@ export async function runDrill(plan: DrillPlan): Promise<Drill> {
   await killer.measureStart()
   load.start()
   watch.start()
+  try {
+    const kills = await killAll(killer, plan)
+    const last = await spawnServerProcess({ ...settings, data: plan.data }).listening
+    return { kills, load, watch, last }
+  } finally {
+    await load.stop()
+    await watch.stop()
+  }
+}
+
+async function killAll(killer: Killer, plan: DrillPlan): Promise<Kill[]> {
   const missing = [...plan.kinds]
   const kills: Kill[] = []
   while (missing.length > 0) {
     if (kills.length >= plan.kinds.length * killsMaxFactor) {
-      throw new Error(`Too many kills missed their window: ${JSON.stringify(kills)}`)
+      throw new Error(`${kills.length} kills, and still to come: ${missing.join(", ")}`)
     }
     const kind = missing.shift()!
     const kill = await killer.kill(kind)
     kills.push(kill)
+    plan.onKill(kill)
     if (!kill.counts) missing.push(kind)
   }
-  const last = await spawnServerProcess({ ...settings, data: plan.data }).listening
-  await load.stop()
-  await watch.stop()
-  return { kills, load, watch, last }
+  return kills
 }
 
 /** One in ten is a probe of 200 ms; one echo in fifty is large enough to be a blob. */
@@ -132,22 +143,36 @@ class Killer {
   }
 
   async #killAtCheckpoint(server: ServerProcess): Promise<Kill> {
-    // Something must lie in the log, or the checkpoint is over before it can be hit.
-    await sleep(300 + this.#plan.random() * 700)
-    const started = server.logged((entry) => entry["event"] === "checkpoint_started")
+    // The first one is left in peace, to know how long they take here.
+    await sleep(300)
+    const startedAt = await this.#askCheckpoint(server)
+    await server.logged((entry) => entry["event"] === "checkpoint_ended")
+    const usualMs = performance.now() - startedAt
+    await sleep(300 + this.#plan.random() * 300)
     const askedAt = Date.now()
-    server.child.kill("SIGUSR2")
-    await started
-    const delayMs = this.#plan.random() * 3
-    const until = performance.now() + delayMs
-    // A timer's resolution is as long as a checkpoint.
+    const delayMs = this.#plan.random() * usualMs
+    const until = (await this.#askCheckpoint(server)) + delayMs
+    // A timer's resolution is too coarse for what takes a few milliseconds.
     while (performance.now() < until);
     const { from, to } = await this.#strike(server)
-    const ended = server.log.some((entry) => entry["event"] === "checkpoint_ended")
+    const ended = server.log.filter((entry) => entry["event"] === "checkpoint_ended").length > 1
     const { mtimeMs } = await stat(join(this.#plan.data, "tintype.sqlite"))
-    const written = mtimeMs >= askedAt
-    const detail = `${delayMs.toFixed(1)} ms after its start, pages ${written ? "" : "not "}written`
+    // The kernel's clock of files ticks every few milliseconds.
+    const written = mtimeMs >= askedAt - 10
+    const detail =
+      `${delayMs.toFixed(1)} ms after its start (they take ${usualMs.toFixed(0)} ms), ` +
+      `pages ${written ? "" : "not "}written`
     return { kind: "checkpoint", counts: !ended, from, to, detail }
+  }
+
+  /** The moment at which it said that it starts. */
+  async #askCheckpoint(server: ServerProcess): Promise<number> {
+    const before = server.log.length
+    server.child.kill("SIGUSR2")
+    await server.logged(
+      (entry) => entry["event"] === "checkpoint_started" && server.log.indexOf(entry) >= before,
+    )
+    return performance.now()
   }
 
   async #killAtStart(): Promise<Kill> {
@@ -163,6 +188,10 @@ class Killer {
   }
 
   async #strike(server: ServerProcess): Promise<{ from: number; to: number }> {
+    const { exitCode } = server.child
+    if (exitCode !== null) {
+      throw new Error(`The server exited with ${exitCode}:\n${server.stderr.join("\n")}`)
+    }
     const from = Date.now()
     await server.kill("SIGKILL")
     this.#load.aim(null)

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from "vitest"
 import { makeDataFolder, removeDataFolder } from "../server-process.ts"
 import { audit } from "./audit.ts"
 import { runDrill, type Drill, type Kill, type KillKind } from "./kill-drill.ts"
+import { until } from "./probe-calls.ts"
 import { identityPidOf, killProcessesOf, processesOf, runnersOf } from "./processes.ts"
 import { chooseSeed, seededRandom } from "./randomness.ts"
 import { readRequestRows, type RequestRow } from "./request-rows.ts"
@@ -33,7 +34,7 @@ export function killSuite(counts: KillCounts, timeoutMs: number): void {
         data = await makeDataFolder()
         const random = seededRandom(chooseSeed("kills"))
         const kinds = shuffle(counts, random)
-        const drill = await runDrill({ data, kinds, random, submitsPerSecond })
+        const drill = await runDrill({ data, kinds, random, submitsPerSecond, onKill: tell })
         report(drill)
         const { load, watch, last, kills } = drill
         const hits = (kind: KillKind) => kills.filter((one) => one.counts && one.kind === kind)
@@ -49,9 +50,13 @@ export function killSuite(counts: KillCounts, timeoutMs: number): void {
 
         expect(await audit(last.url, load.acknowledged, { deadlineMs: 60_000 })).toEqual([])
         expect(await watch.recheck(last.url)).toEqual([])
+        // Those too whose acknowledgement was cut off.
+        const open = () => readRequestRows(data!).filter(({ finishedAt }) => finishedAt === null)
+        await until("every request is terminal", async () => open().length === 0)
         const rows = new Map(readRequestRows(data).map((row) => [row.id, row]))
         expect(ids.filter((id) => !rows.has(id))).toEqual([])
         expect(tooManyAttempts([...rows.values()], kills)).toEqual([])
+        console.log(`requests by attempts: ${JSON.stringify(countAttempts([...rows.values()]))}`)
         await expectOneRunner(data, last.child.pid!)
         expect(await last.kill("SIGTERM")).toBe(0)
         expect(await processesOf(data)).toEqual([])
@@ -70,6 +75,12 @@ export function tooManyAttempts(rows: RequestRow[], kills: Kill[]): string[] {
   })
 }
 
+function countAttempts(rows: RequestRow[]): Record<number, number> {
+  const counts: Record<number, number> = {}
+  for (const { attempts } of rows) counts[attempts] = (counts[attempts] ?? 0) + 1
+  return counts
+}
+
 async function expectOneRunner(data: string, serverPid: number): Promise<void> {
   const runners = await runnersOf(data)
   expect(runners).toHaveLength(1)
@@ -85,10 +96,11 @@ function shuffle(counts: KillCounts, random: () => number): KillKind[] {
   return kinds.toSorted((a, b) => a.place - b.place).map(({ kind }) => kind)
 }
 
-function report({ kills, load, watch }: Drill): void {
-  for (const { kind, counts, detail } of kills) {
-    console.log(`kill: ${kind}${counts ? "" : " (missed)"}, ${detail}`)
-  }
+function tell({ kind, counts, detail }: Kill): void {
+  console.log(`kill: ${kind}${counts ? "" : " (missed)"}, ${detail}`)
+}
+
+function report({ load, watch }: Drill): void {
   const rate = (load.acknowledged.length * 1_000) / load.aimedMs
   console.log(
     `${load.acknowledged.length} acknowledged, ${rate.toFixed(0)} a second; ` +

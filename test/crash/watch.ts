@@ -21,7 +21,7 @@ export class ResultWatch {
   #stopped = false
   #work: Promise<void> = Promise.resolve()
 
-  /** Watches the latest of a list that grows. */
+  /** Follows a list that grows, in its order. */
   constructor(acknowledged: Acknowledged[]) {
     this.#acknowledged = acknowledged
   }
@@ -56,27 +56,30 @@ export class ResultWatch {
   }
 
   async #watch(): Promise<void> {
+    let next = 0
     while (!this.#stopped) {
-      const latest = this.#acknowledged.at(-1)
+      const one = this.#acknowledged[next]
       const url = this.#url
-      if (url === null || latest === undefined) await sleep(5)
-      else await this.#follow(url, latest)
+      if (url === null || one === undefined) await sleep(5)
+      else if (await this.#follow(url, one)) next += 1
     }
   }
 
-  async #follow(url: string, acknowledged: Acknowledged): Promise<void> {
+  /** False when the server died over it; another life will be asked again. */
+  async #follow(url: string, acknowledged: Acknowledged): Promise<boolean> {
     const { endpoint, id } = acknowledged
-    for (let poll = 0; poll < 40 && !this.#stopped; poll += 1) {
+    while (!this.#stopped) {
       const reply = await this.#connections
         .call("GET", `${url}/queue/${endpoint}/requests/${id}`)
         .catch(() => null)
-      if (reply === null) return
+      if (reply === null) return false
       // 400 is "still in progress"; everything else is the outcome.
       if (reply.status !== 400) {
         this.seen.push({ acknowledged, status: reply.status, body: reply.body })
-        return
+        return true
       }
       await sleep(5)
     }
+    return false
   }
 }

@@ -45,8 +45,8 @@ function outcomeBreaches(calls: TracedCall[], request: TracedRequest): string[] 
     return !call.text.includes(`IN_QUEUE`) && /HTTP\/1\.1 200/.test(call.text)
   })
   if (answer === undefined) return [`${request.id}: no answer with its result was seen`]
-  // The row of a request holds its id, then a few short columns, then its state.
-  const concluded = new RegExp(`${request.id}.{0,300}?succeeded`, "s")
+  // The row of a request holds its id, then a few short columns, then its state; its neighbour's may follow it.
+  const concluded = new RegExp(`${request.id}(?:(?!queued|running).){0,300}?succeeded`, "s")
   const row = calls.find((call) => isLogWrite(call) && concluded.test(call.text))
   const what = `outcome ${request.id}`
   return [

@@ -44,7 +44,7 @@ export async function rollBack(folder: string, journal: string): Promise<RollBac
     else await undoName(entry, paths)
   }
   // Shared memory does not outlive the power.
-  for (const name of await readdir(folder)) {
+  for (const name of await readdir(folder, { recursive: true })) {
     if (name.endsWith("-shm")) await rm(join(folder, name))
   }
   return {

@@ -62,7 +62,7 @@ describe("schemas: what goes in and what comes out are what the documents say", 
     expect(violations(schemas, outputName, data)).toEqual([])
     const { images, seed } = data as { images: Image[]; seed: number }
     expect(images).toHaveLength(Number(input["num_images"] ?? 1))
-    if (input["seed"] !== undefined) expect(seed).toBe(input["seed"])
+    expect(seed).toBe(input["seed"] ?? seed)
     for (const image of images) await expectAsDescribed(image)
     // One submit, one result, and nothing repeated behind the caller's back.
     expect(calls.filter((call) => call.method.toUpperCase() === "POST")).toHaveLength(1)
@@ -85,7 +85,9 @@ describe("schemas: what goes in and what comes out are what the documents say", 
       const route = `/api/openapi/queue/openapi.json?endpoint_id=${endpoint}`
       const document = await (await fetch(`${server.url}${route}`)).json()
       expect(document).toMatchObject({ info: { title: `Queue OpenAPI for ${endpoint}` } })
-      const listed = await fetch(`${server.url}/v1/models?endpoint_id=${endpoint}&expand=openapi-3.0`)
+      const listed = await fetch(
+        `${server.url}/v1/models?endpoint_id=${endpoint}&expand=openapi-3.0`,
+      )
       const { models } = (await listed.json()) as { models: { openapi: unknown }[] }
       expect(models).toHaveLength(1)
       expect(models[0]!.openapi).toEqual(document)

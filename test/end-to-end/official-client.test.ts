@@ -73,7 +73,11 @@ describe("the official JavaScript client, unmodified", () => {
     const { fal, calls } = officialClient(server.url)
     const result = await fal.run("fal-ai/fast-sdxl", { input: { ...small, format: "png" } })
     const data = result.data as Pictures
-    expect(await readPicture(data.images[0]!.url)).toEqual({ format: "png", width: 256, height: 192 })
+    expect(await readPicture(data.images[0]!.url)).toEqual({
+      format: "png",
+      width: 256,
+      height: 192,
+    })
     expect(result.requestId).toMatch(/^[0-9a-f-]{36}$/)
     expect(calls).toHaveLength(1)
   })
@@ -88,7 +92,9 @@ describe("the official JavaScript client, unmodified", () => {
       pollInterval: 20,
     })
     expect(status).toMatchObject({ status: "COMPLETED", request_id: requestId })
-    expect((status as { metrics: { inference_time: number } }).metrics.inference_time).toBeGreaterThan(0)
+    expect(
+      (status as { metrics: { inference_time: number } }).metrics.inference_time,
+    ).toBeGreaterThan(0)
     const result = await fal.queue.result("fal-ai/flux/schnell", { requestId })
     expect(result.requestId).toBe(requestId)
   })
@@ -130,7 +136,9 @@ describe("the official JavaScript client, unmodified", () => {
     const running = caught(
       fal.run("test/probe", { input: { duration_ms: 60_000 }, abortSignal: abort.signal }),
     )
-    const started = server.logged((entry) => entry["event"] === "request" && entry["status"] === 499)
+    const started = server.logged(
+      (entry) => entry["event"] === "request" && entry["status"] === 499,
+    )
     setTimeout(() => abort.abort(), 300)
     expect(await running).toBeInstanceOf(Error)
     await started
