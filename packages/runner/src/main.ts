@@ -7,6 +7,7 @@ import {
   identityTakenCode,
   secretVariable,
 } from "./process/runner-command.ts"
+import { dropStartupGarbage } from "./process/startup-garbage.ts"
 import { Runner } from "./runner.ts"
 
 /**
@@ -54,6 +55,7 @@ async function main(given: RunnerCommand): Promise<number> {
   })
   process.on("SIGTERM", () => runner.drain())
   runner.start()
+  dropStartupGarbage()
   note(`Ended: ${await runner.ended}.`)
   return 0
 }

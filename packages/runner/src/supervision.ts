@@ -17,3 +17,4 @@ export {
   secretVariable,
   toArguments,
 } from "./process/runner-command.ts"
+export { dropStartupGarbage } from "./process/startup-garbage.ts"

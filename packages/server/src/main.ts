@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto"
 import type { Server } from "node:http"
 import { join } from "node:path"
 import type { BlobStore } from "./blob.ts"
+import { dropStartupGarbage } from "@tintype/runner/supervision"
 import { openDiskBlobs } from "./blobs/disk/disk-blobs.ts"
 import { appModules, readAppRows } from "./served-apps.ts"
 import type { Config } from "./config.ts"
@@ -50,6 +51,7 @@ export async function startServer(
   const folder = await openDataFolder(config.data)
   undo.defer(() => folder.release())
   const server = await compose(config, folder, log, undo)
+  dropStartupGarbage()
   // From here on it is `stop` that takes the parts down.
   const parts = undo.move()
   const checkpoint = () => void runCheckpoint(server.gatewayParts.store, log)

@@ -53,7 +53,7 @@ describe("a peer is refused, and no other notices", () => {
     peer.hello()
     expect(await peer.closed).toEqual({ code: 1002, reason: "the first frame is not a hello" })
     expect(await isUnharmed()).toBe(true)
-    expect(server.dispatcher.isHosted("acme/echo")).toBe(false)
+    expect(server.entries.filter(({ event }) => event === "runner_connected")).toHaveLength(1)
     expect(peer.frames).toEqual([])
   })
 

@@ -3,6 +3,7 @@ import { open, opendir, rm, stat } from "node:fs/promises"
 import type { Readable } from "node:stream"
 import { Worker } from "node:worker_threads"
 import { BlobError, type BlobInfo, type BlobStore, type BlobWriteOptions } from "../../blob.ts"
+import { prepareFolder } from "./folder.ts"
 import { isName, newName, pathOf } from "./layout.ts"
 import type { FromDisk, ToDisk } from "./messages.ts"
 
@@ -19,17 +20,12 @@ const pieceBytesMax = 256 * 1024
 /** Opens the folder and sweeps what an earlier life left half written. Only one process may have it open. */
 export async function openDiskBlobs(options: DiskBlobsOptions): Promise<BlobStore> {
   const { folder, chunksMax = 16 } = options
-  const isSource = import.meta.url.endsWith(".ts")
-  const worker = new Worker(new URL(isSource ? "./worker.ts" : "./worker.js", import.meta.url), {
-    workerData: { folder },
-    ...(isSource ? { execArgv: ["--conditions=tintype-source"] } : {}),
-  })
-  const [first] = (await once(worker, "message")) as [FromDisk]
-  if (first.type === "refused") {
-    await worker.terminate()
-    throw new Error(`Cannot open the blobs in ${folder}: ${first.message}`)
+  try {
+    prepareFolder(folder)
+  } catch (cause) {
+    throw new Error(`Cannot open the blobs in ${folder}: ${String(cause)}`, { cause })
   }
-  return new DiskBlobs(worker, folder, chunksMax)
+  return new DiskBlobs(folder, chunksMax)
 }
 
 /** One write on its way through the disk's thread: what is under way, and what it waits for. */
@@ -95,24 +91,17 @@ class DiskWrite {
 
 /** Blobs as files. What changes the disk goes through one thread; reads use the system's own pool. */
 class DiskBlobs implements BlobStore {
-  readonly #worker: Worker
   readonly #folder: string
   readonly #chunksMax: number
   readonly #writes = new Map<string, DiskWrite>()
+  /** Started by the first write: a server that stores nothing large does without its memory. */
+  #worker: Worker | null = null
   #closed: Promise<void> | null = null
   #ended: Error | null = null
 
-  constructor(worker: Worker, folder: string, chunksMax: number) {
-    this.#worker = worker
+  constructor(folder: string, chunksMax: number) {
     this.#folder = folder
     this.#chunksMax = chunksMax
-    worker.on("message", (message: FromDisk) => {
-      if ("name" in message) this.#writes.get(message.name)?.hear(message)
-    })
-    worker.on("error", (error) =>
-      this.#end(error instanceof Error ? error : new Error(String(error))),
-    )
-    worker.on("exit", () => this.#end(new Error("The blobs are closed")))
   }
 
   async write(
@@ -173,10 +162,27 @@ class DiskBlobs implements BlobStore {
   }
 
   async #close(): Promise<void> {
-    if (this.#ended !== null) return
-    const exit = once(this.#worker, "exit")
-    this.#say({ type: "close" })
-    await exit
+    if (this.#ended === null && this.#worker !== null) {
+      const exit = once(this.#worker, "exit")
+      this.#say({ type: "close" })
+      await exit
+    }
+    this.#end(closedError())
+  }
+
+  #start(): Worker {
+    const isSource = import.meta.url.endsWith(".ts")
+    const entry = new URL(isSource ? "./worker.ts" : "./worker.js", import.meta.url)
+    const worker = new Worker(entry, {
+      workerData: { folder: this.#folder },
+      ...(isSource ? { execArgv: ["--conditions=tintype-source"] } : {}),
+    })
+    worker.on("message", (message: FromDisk) => this.#writes.get(message.name)?.hear(message))
+    worker.on("error", (error) =>
+      this.#end(error instanceof Error ? error : new Error(String(error))),
+    )
+    worker.on("exit", () => this.#end(closedError()))
+    return worker
   }
 
   async #send(
@@ -199,6 +205,7 @@ class DiskBlobs implements BlobStore {
   }
 
   #say(message: ToDisk, transfer: ArrayBuffer[] = []): void {
+    this.#worker ??= this.#start()
     this.#worker.postMessage(message, transfer)
   }
 
@@ -206,6 +213,10 @@ class DiskBlobs implements BlobStore {
     this.#ended ??= error
     for (const write of this.#writes.values()) write.fail(this.#ended)
   }
+}
+
+function closedError(): Error {
+  return new Error("The blobs are closed")
 }
 
 async function shardNames(folder: string): Promise<string[]> {

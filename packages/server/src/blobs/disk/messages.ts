@@ -10,8 +10,6 @@ export type ToDisk =
 
 /** What it answers: `taken` for each chunk, then one of the others, once. */
 export type FromDisk =
-  | { type: "opened" }
-  | { type: "refused"; message: string }
   | { type: "taken"; name: string }
   | { type: "durable"; name: string; bytes: number; sha256: string }
   | { type: "failed"; name: string; code: BlobError["code"] | null; message: string }

@@ -1,25 +1,17 @@
 import { createHash, type Hash } from "node:crypto"
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs"
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
 import { dirname } from "node:path"
 import { parentPort, workerData } from "node:worker_threads"
 import { JsonCheck } from "../json-check.ts"
-import { incomingFolder, incomingPath, pathOf, shardsOf } from "./layout.ts"
+import { flushFolder, folderMode } from "./folder.ts"
+import { incomingPath, pathOf, shardsOf } from "./layout.ts"
 import type { FromDisk, ToDisk } from "./messages.ts"
 
 /**
  * The disk's thread: writes, hashes, checks and flushes, so that none of it holds up the event loop.
  *
  * Owns the files in `incoming`. A write ends `durable` (renamed to its place), `failed` or `abandoned` (removed); what a
- * crash leaves is removed at the next start, since nothing can name it.
+ * crash leaves is removed at the next open, since nothing can name it.
  */
 interface Write {
   file: number
@@ -29,7 +21,6 @@ interface Write {
 }
 
 const fileMode = 0o600
-const folderMode = 0o700
 const outOfSpace = new Set(["ENOSPC", "EDQUOT"])
 
 const { folder } = workerData as { folder: string }
@@ -40,30 +31,12 @@ function say(message: FromDisk): void {
   parentPort?.postMessage(message, [])
 }
 
-function flushFolder(path: string): void {
-  const handle = openSync(path, "r")
-  try {
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
-}
-
 /** A new folder survives power loss only when the one that lists it was flushed. */
 function makeShard(path: string): void {
   if (knownShards.has(path)) return
   mkdirSync(path, { recursive: true, mode: folderMode })
   flushFolder(dirname(path))
   knownShards.add(path)
-}
-
-function open(): void {
-  mkdirSync(incomingFolder(folder), { recursive: true, mode: folderMode })
-  // Its own name too: a blob is not there after a power loss if the folder of all of them is not.
-  flushFolder(dirname(folder))
-  for (const name of readdirSync(incomingFolder(folder))) {
-    rmSync(incomingPath(folder, name), { recursive: true, force: true })
-  }
 }
 
 function begin(name: string, json: boolean): void {
@@ -149,10 +122,4 @@ function receive(message: ToDisk): void {
   }
 }
 
-try {
-  open()
-  parentPort?.on("message", receive)
-  say({ type: "opened" })
-} catch (error) {
-  say({ type: "refused", message: String(error) })
-}
+parentPort?.on("message", receive)
