@@ -13,7 +13,8 @@ export function officialClient(url: string): { fal: FalClient; calls: CountedCal
   const countingFetch: typeof fetch = async (input, init) => {
     const response = await fetch(input, init)
     const headers = new Headers(init?.headers)
-    const target = headers.get("x-fal-target-url") ?? String(input)
+    const target =
+      headers.get("x-fal-target-url") ?? (input instanceof Request ? input.url : input.toString())
     calls.push({ method: init?.method ?? "GET", target, status: response.status })
     return response
   }

@@ -8,7 +8,7 @@ import type { DataFolder } from "./data-folder.ts"
 import type { Dispatcher } from "./dispatcher/dispatcher.ts"
 import { LocalRunner } from "./dispatcher/local-runner.ts"
 import { isLoopbackHost } from "./listen.ts"
-import { appModules, moduleUrl } from "./served-apps.ts"
+import { appModules, moduleUrl } from "./apps/served-apps.ts"
 
 export interface LocalRunnerSetting {
   config: Config
@@ -16,7 +16,7 @@ export interface LocalRunnerSetting {
   dispatcher: Dispatcher
   /** Where the gateway listens. */
   url: string
-  log(entry: Record<string, unknown>): void
+  log: (entry: Record<string, unknown>) => void
 }
 
 /** The local runner as the configuration wants it. */

@@ -3,7 +3,7 @@ import { onInterrupt } from "../interrupts.ts"
 import type { Terminal } from "../terminal.ts"
 import { exitCodes, UsageError } from "../terminal.ts"
 
-/** One flag for each setting of the server; what they mean and allow is said in `config-load.ts`. */
+/** One flag for each setting of the server; what they mean and allow is said in `settings/config-load.ts`. */
 export const serveFlags = {
   port: { type: "string" },
   host: { type: "string" },

@@ -379,7 +379,10 @@ describe("cancel", () => {
     gateway.hints.onCancel((request, reason) => told.push(`${request} ${reason}`))
     for (let times = 0; times < 2; times += 1) {
       const answer = await cancel(id)
-      expect([answer.status, answer.json]).toEqual([202, { status: "CANCELLATION_REQUESTED", success: true }])
+      expect([answer.status, answer.json]).toEqual([
+        202,
+        { status: "CANCELLATION_REQUESTED", success: true },
+      ])
     }
     expect(told).toEqual([`${id} client_cancelled`, `${id} client_cancelled`])
     await gateway.settle(claim, { failed: "aborted" })

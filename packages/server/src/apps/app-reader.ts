@@ -1,7 +1,7 @@
 import { openapiFor, type App } from "@tintype/app"
 import { importApps } from "@tintype/runner"
 import type { ServedApps } from "./served-apps.ts"
-import type { AppRow } from "./store.ts"
+import type { AppRow } from "../store.ts"
 
 /**
  * A short-lived process: imports the app modules that it is given and prints their rows as JSON, on the last line of

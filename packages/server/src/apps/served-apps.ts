@@ -1,8 +1,8 @@
 import { execFile } from "node:child_process"
 import { isAbsolute } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
-import { StartError } from "./data-folder.ts"
-import type { AppRow } from "./store.ts"
+import { StartError } from "../data-folder.ts"
+import type { AppRow } from "../store.ts"
 
 /** What the reading process has to say: the rows, or what a person can do about it. */
 export type ServedApps = { rows: AppRow[] } | { refused: string }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { expect, test } from "vitest"
-import { defaultConfig } from "./config.ts"
+import { defaultConfig } from "../config.ts"
 import { ConfigError, loadConfig } from "./config-load.ts"
 
 interface Sources {
