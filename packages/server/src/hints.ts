@@ -1,3 +1,5 @@
+import type { CancelCause } from "./domain/request.ts"
+
 /**
  * Hints between services: they may be lost, come twice or late, and cost only latency when they do. The truth is the
  * store, which every listener also asks on its own.
@@ -6,11 +8,9 @@ export interface Hints {
   /** A queue of this app may have something to claim, or will have once the writes called before commit. */
   work(app: string): void
   /** This running request was asked to stop; its holder should be told. */
-  cancel(requestId: string, reason: "client_cancelled" | "client_disconnected"): void
+  cancel(requestId: string, cause: CancelCause): void
   onWork(listener: (app: string) => void): void
-  onCancel(
-    listener: (requestId: string, reason: "client_cancelled" | "client_disconnected") => void,
-  ): void
+  onCancel(listener: (requestId: string, cause: CancelCause) => void): void
 }
 
 /** Hints within one process. */
@@ -22,8 +22,8 @@ export class LocalHints implements Hints {
     for (const listener of this.#work) listener(app)
   }
 
-  cancel(requestId: string, reason: "client_cancelled" | "client_disconnected"): void {
-    for (const listener of this.#cancel) listener(requestId, reason)
+  cancel(requestId: string, cause: CancelCause): void {
+    for (const listener of this.#cancel) listener(requestId, cause)
   }
 
   onWork(listener: (app: string) => void): void {

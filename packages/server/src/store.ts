@@ -1,7 +1,8 @@
-import type { AttemptEvent, CancelReason, HeldAttempt } from "@tintype/protocol"
+import type { AttemptEvent, HeldAttempt } from "@tintype/protocol"
 import type {
   AttemptResult,
   Body,
+  CancelCause,
   CancelVerdict,
   NewRequest,
   RequestRecord,
@@ -130,7 +131,7 @@ export type SettleResult = "settled" | "repeated" | "stale"
 
 export interface CancelOrder {
   id: string
-  reason: Exclude<CancelReason, "server_stopping">
+  cause: CancelCause
 }
 
 export interface CancelResult {
@@ -154,7 +155,6 @@ export interface SessionResumption {
     /** The running request that it belongs to. */
     request: RequestRecord
     storedSeq: number
-    cancelRequested: boolean
   }[]
   abandon: string[]
   /** Attempts of the session whose assign the runner never saw. */

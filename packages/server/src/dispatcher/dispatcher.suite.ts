@@ -140,7 +140,7 @@ export class TestServer {
   }
 
   async cancel(id: string): Promise<string> {
-    const { result } = await this.store.cancel({ id, reason: "client_cancelled" })
+    const { result } = await this.store.cancel({ id, cause: "client_cancelled" })
     if (result === "requested") this.hints.cancel(id, "client_cancelled")
     return result
   }

@@ -1,7 +1,6 @@
 import type { CancelReason, HelloFrame, RunnerFrame } from "@tintype/protocol"
 import type { BlobStore } from "../blob.ts"
 import type { Limits, Timing } from "../config.ts"
-import { doorPolicies } from "../domain/door.ts"
 import type { RequestRecord } from "../domain/request.ts"
 import type { Hints } from "../hints.ts"
 import type { Claim, SessionHello, SessionResumption, Store } from "../store.ts"
@@ -292,13 +291,9 @@ export class Dispatcher {
   }
 
   /** For what was asked while there was no link, or before the request was known to be held. */
-  #cancelIfAsked(
-    session: RunnerSession,
-    { attempt, cancelRequestedAt, door }: RequestRecord,
-  ): void {
-    if (attempt === null || cancelRequestedAt === null) return
-    const isGone = doorPolicies[door].endsWithCaller
-    session.cancel(attempt.lease, isGone ? "client_disconnected" : "client_cancelled")
+  #cancelIfAsked(session: RunnerSession, { attempt, cancelRequest }: RequestRecord): void {
+    if (attempt === null || cancelRequest === null) return
+    session.cancel(attempt.lease, cancelRequest.cause)
   }
 
   #credit(session: RunnerSession, count: number): string | null {

@@ -16,6 +16,15 @@ export interface Outcome {
   inferenceMs: number | null
 }
 
+/** Why a caller's request should not go on. */
+export type CancelCause = "client_cancelled" | "client_disconnected"
+
+/** That a running request was asked to stop; durable, so that a lost attempt never runs again. */
+export interface CancelRequest {
+  at: number
+  cause: CancelCause
+}
+
 /** The current attempt of a running request. Only the holder of `lease` may write its outcome. */
 export interface Attempt {
   number: number
@@ -48,7 +57,7 @@ export interface RequestRecord {
   /** Of these, the ones that count against the door's `attemptsMax`. */
   attemptsCounted: number
   attempt: Attempt | null
-  cancelRequestedAt: number | null
+  cancelRequest: CancelRequest | null
   submittedAt: number
   finishedAt: number | null
   outcome: Omit<Outcome, "body"> | null

@@ -65,7 +65,7 @@ describe("a new request", () => {
       attempts: 0,
       attemptsCounted: 0,
       attempt: null,
-      cancelRequestedAt: null,
+      cancelRequest: null,
       submittedAt: 1_000,
       finishedAt: null,
       outcome: null,
@@ -223,7 +223,11 @@ describe("a cancel", () => {
     const { verdict, transition } = requestCancel(running("queue"), "client_cancelled", 3_000)
     expect(verdict).toBe("requested")
     expect(transition).toEqual({
-      record: { ...running("queue"), cancelRequestedAt: 3_000, version: 3 },
+      record: {
+        ...running("queue"),
+        cancelRequest: { at: 3_000, cause: "client_cancelled" },
+        version: 3,
+      },
       output: null,
       note: null,
     })
@@ -326,7 +330,7 @@ function checkInvariants(before: RequestRecord, result: Transition | RequestReco
     terminal,
   ])
   const returned = before.state === "running" && after.state === "queued"
-  expect(returned && before.cancelRequestedAt !== null).toBe(false)
+  expect(returned && before.cancelRequest !== null).toBe(false)
   expect(transition.note !== null).toBe(returned)
   expect(typeof after.outcome?.errorType === "string").toBe(
     after.state === "failed" || after.state === "cancelled",

@@ -5,6 +5,7 @@ import { answeredOutcome, isSuccess, platformOutcome } from "./outcome.ts"
 import type {
   AttemptResult,
   Body,
+  CancelCause,
   CancelVerdict,
   NewRequest,
   Outcome,
@@ -49,7 +50,7 @@ export function enqueue(request: NewRequest, place: Place, now: number): Request
     attempts: 0,
     attemptsCounted: 0,
     attempt: null,
-    cancelRequestedAt: null,
+    cancelRequest: null,
     submittedAt: now,
     finishedAt: null,
     outcome: null,
@@ -88,9 +89,9 @@ export function concludeAttempt(
   }
   if (result.reason === "aborted") {
     // An abort that nobody asked for is the runner's own end, not the app's.
-    return record.cancelRequestedAt === null
+    return record.cancelRequest === null
       ? endAttempt(record, "stopped", now)
-      : cancelled(record, now, result.inferenceMs)
+      : cancelled(record, record.cancelRequest.cause, now, result.inferenceMs)
   }
   if (result.reason === "unknown_app") return endAttempt(record, "lost", now)
   const type = result.reason === "exception" ? "runner_server_error" : "runner_incomplete_response"
@@ -107,7 +108,7 @@ export function endAttempt(
   now: number,
 ): Transition {
   assert.equal(record.state, "running")
-  if (record.cancelRequestedAt !== null) return cancelled(record, now)
+  if (record.cancelRequest !== null) return cancelled(record, record.cancelRequest.cause, now)
   const attemptsCounted = record.attemptsCounted - (cause === "stopped" ? 1 : 0)
   const policy = doorPolicies[record.door]
   if (!policy.survivesRestart && cause === "stopped") return failed(record, "server_stopping", now)
@@ -135,9 +136,6 @@ const endings = {
   stopped: "the server stopped",
 }
 
-/** Why a caller's request should not go on. */
-export type CancelCause = "client_cancelled" | "client_disconnected"
-
 /** Removes a queued request; asks a running one to stop, once and durably. */
 export function requestCancel(
   record: RequestRecord,
@@ -147,14 +145,13 @@ export function requestCancel(
   if (record.state === "cancelled") return { verdict: "already_cancelled", transition: null }
   if (isTerminal(record.state)) return { verdict: "finished", transition: null }
   if (record.state === "queued") {
-    const outcome = platformOutcome(cause, record.id)
-    return { verdict: "removed", transition: finish(record, "cancelled", outcome, now) }
+    return { verdict: "removed", transition: cancelled(record, cause, now) }
   }
-  if (record.cancelRequestedAt !== null) return { verdict: "requested", transition: null }
+  if (record.cancelRequest !== null) return { verdict: "requested", transition: null }
   return {
     verdict: "requested",
     transition: {
-      record: { ...record, cancelRequestedAt: now, version: record.version + 1 },
+      record: { ...record, cancelRequest: { at: now, cause }, version: record.version + 1 },
       output: null,
       note: null,
     },
@@ -173,7 +170,7 @@ export function failQueued(
 /** What a start of the server does to a request that an earlier life left open. Null: it goes on. */
 export function endAtRestart(record: RequestRecord, now: number): Transition | null {
   if (isTerminal(record.state) || doorPolicies[record.door].survivesRestart) return null
-  return finish(record, "cancelled", platformOutcome("client_disconnected", record.id), now)
+  return cancelled(record, "client_disconnected", now)
 }
 
 function failed(
@@ -186,10 +183,13 @@ function failed(
   return finish(record, "failed", outcome, now)
 }
 
-function cancelled(record: RequestRecord, now: number, inferenceMs?: number): Transition {
-  // Only the caller of a door that ends with its caller can have gone away.
-  const type = doorPolicies[record.door].endsWithCaller ? "client_disconnected" : "client_cancelled"
-  const outcome = platformOutcome(type, record.id, undefined, inferenceMs ?? null)
+function cancelled(
+  record: RequestRecord,
+  cause: CancelCause,
+  now: number,
+  inferenceMs: number | null = null,
+): Transition {
+  const outcome = platformOutcome(cause, record.id, undefined, inferenceMs)
   return finish(record, "cancelled", outcome, now)
 }
 

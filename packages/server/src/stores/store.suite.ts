@@ -283,7 +283,7 @@ export function describeStore(name: string, open: OpenStore): void {
         const claim = await start()
         await settle(claim)
         const before = await store.request(claim.request.id)
-        expect(await store.cancel({ id: claim.request.id, reason: "client_cancelled" })).toEqual({
+        expect(await store.cancel({ id: claim.request.id, cause: "client_cancelled" })).toEqual({
           result: "finished",
           request: before,
         })
@@ -345,33 +345,36 @@ export function describeStore(name: string, open: OpenStore): void {
       test("a queued request is removed and its place is free", async () => {
         const first = await store.submit(newRequest())
         const second = await store.submit(newRequest())
-        const { result, request } = await store.cancel({ id: first.id, reason: "client_cancelled" })
+        const { result, request } = await store.cancel({ id: first.id, cause: "client_cancelled" })
         expect([result, request?.state]).toEqual(["removed", "cancelled"])
         expect(await store.positions([first.id, second.id])).toEqual([null, 0])
-        const again = await store.cancel({ id: first.id, reason: "client_cancelled" })
+        const again = await store.cancel({ id: first.id, cause: "client_cancelled" })
         expect(again.result).toBe("already_cancelled")
         expect((await claimOne())?.request.id).toBe(second.id)
       })
 
       test("a running request is asked to stop, once", async () => {
         const claim = await start()
-        const asked = await store.cancel({ id: claim.request.id, reason: "client_cancelled" })
+        const asked = await store.cancel({ id: claim.request.id, cause: "client_cancelled" })
         expect(asked.result).toBe("requested")
-        expect(asked.request).toMatchObject({ state: "running", cancelRequestedAt: now })
+        expect(asked.request).toMatchObject({
+          state: "running",
+          cancelRequest: { at: now, cause: "client_cancelled" },
+        })
         now += 10
-        const again = await store.cancel({ id: claim.request.id, reason: "client_cancelled" })
+        const again = await store.cancel({ id: claim.request.id, cause: "client_cancelled" })
         expect(again).toEqual(asked)
         expect(await store.request(claim.request.id)).toEqual(asked.request)
       })
 
       test("an unknown request is said to be unknown", async () => {
-        const result = await store.cancel({ id: "no-such", reason: "client_cancelled" })
+        const result = await store.cancel({ id: "no-such", cause: "client_cancelled" })
         expect(result).toEqual({ result: "unknown", request: null })
       })
 
       test("a lost attempt with a cancel pending ends cancelled and never runs again", async () => {
         const claim = await start()
-        await store.cancel({ id: claim.request.id, reason: "client_cancelled" })
+        await store.cancel({ id: claim.request.id, cause: "client_cancelled" })
         await store.endAttempts("s1", "lost")
         expect((await store.request(claim.request.id))?.state).toBe("cancelled")
         await store.openSession(newHello("s2"))
@@ -573,7 +576,7 @@ export function describeStore(name: string, open: OpenStore): void {
         const settled = await start()
         await settle(settled)
         await store.appendEvents([{ lease: leaseOf(held), events: [log(1)] }])
-        await store.cancel({ id: unacked.request.id, reason: "client_cancelled" })
+        await store.cancel({ id: unacked.request.id, cause: "client_cancelled" })
         const foreign = newLease()
         const resumed = await store.openSession(
           newHello("s1", {
@@ -586,8 +589,8 @@ export function describeStore(name: string, open: OpenStore): void {
         )
         const cancelled = await store.request(unacked.request.id)
         expect(resumed.keep).toEqual([
-          { lease: leaseOf(held), request: held.request, storedSeq: 1, cancelRequested: false },
-          { lease: leaseOf(unacked), request: cancelled, storedSeq: 0, cancelRequested: true },
+          { lease: leaseOf(held), request: held.request, storedSeq: 1 },
+          { lease: leaseOf(unacked), request: cancelled, storedSeq: 0 },
         ])
         expect(resumed.abandon).toEqual([foreign, leaseOf(settled)])
         expect(resumed.reassign).toEqual([unseen])
@@ -701,7 +704,7 @@ export function describeStore(name: string, open: OpenStore): void {
             const known = [...live.keys()]
             for (let count = random(20); count > 0 && known.length > 0; count -= 1) {
               const id = known[random(known.length)] ?? ""
-              work.push(store.cancel({ id, reason: "client_cancelled" }))
+              work.push(store.cancel({ id, cause: "client_cancelled" }))
             }
             const leases = Array.from({ length: random(round % 5 === 0 ? 400 : 60) }, newLease)
             work.push(store.claim({ session: `s${round}`, apps: [app], leases }))

@@ -423,7 +423,7 @@ describe("an unknown request", () => {
         expect([answer.status, answer.json]).toEqual([404, unknown])
       }
       const claim = await gateway.claim()
-      expect(claim.request.cancelRequestedAt).toBeNull()
+      expect(claim.request.cancelRequest).toBeNull()
       await gateway.settle(claim)
     },
   )

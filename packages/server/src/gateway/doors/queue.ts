@@ -88,7 +88,7 @@ async function answerResult(gateway: Gateway, call: Call, record: RequestRecord)
 
 async function answerCancel(gateway: Gateway, known: RequestRecord): Promise<Answer> {
   const { store, hints } = gateway.parts
-  const { result } = await store.cancel({ id: known.id, reason: "client_cancelled" })
+  const { result } = await store.cancel({ id: known.id, cause: "client_cancelled" })
   const headers = { "x-fal-request-id": known.id }
   if (result === "requested") {
     hints.cancel(known.id, "client_cancelled")

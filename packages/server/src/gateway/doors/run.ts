@@ -59,7 +59,7 @@ async function waitForOutcome(
   const { snapshots, store, hints } = gateway.parts
   const latest = await snapshots.untilTerminal(record.id, { signal: gone })
   if (latest !== null && isTerminal(latest.state)) return latest
-  const { result, request } = await store.cancel({ id: record.id, reason: "client_disconnected" })
+  const { result, request } = await store.cancel({ id: record.id, cause: "client_disconnected" })
   if (result === "requested") hints.cancel(record.id, "client_disconnected")
   if (request !== null && isTerminal(request.state)) return request
   // Nobody reads this answer: the connection is closed. The record of a running request has no outcome yet.

@@ -36,6 +36,7 @@ const migrations: readonly string[] = [
     started_at INTEGER,
     stored_seq INTEGER NOT NULL DEFAULT 0,
     cancel_requested_at INTEGER,
+    cancel_cause TEXT,
     submitted_at INTEGER NOT NULL,
     finished_at INTEGER,
     outcome TEXT,

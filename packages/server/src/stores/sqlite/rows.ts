@@ -1,6 +1,6 @@
 import type { RequestState } from "@tintype/protocol"
 import type { Door, Priority } from "../../domain/door.ts"
-import type { Body, RequestRecord } from "../../domain/request.ts"
+import type { Body, CancelCause, CancelRequest, RequestRecord } from "../../domain/request.ts"
 
 /** A row of `requests`, column for column. */
 export interface RequestRow {
@@ -21,6 +21,7 @@ export interface RequestRow {
   started_at: number | null
   stored_seq: number
   cancel_requested_at: number | null
+  cancel_cause: CancelCause | null
   submitted_at: number
   finished_at: number | null
   outcome: string | null
@@ -59,12 +60,17 @@ export function toRecord(row: RequestRow): RequestRecord {
     attempts: row.attempts,
     attemptsCounted: row.attempts_counted,
     attempt,
-    cancelRequestedAt: row.cancel_requested_at,
+    cancelRequest: toCancelRequest(row),
     submittedAt: row.submitted_at,
     finishedAt: row.finished_at,
     outcome: row.outcome === null ? null : (JSON.parse(row.outcome) as RequestRecord["outcome"]),
     version: row.version,
   }
+}
+
+function toCancelRequest(row: RequestRow): CancelRequest | null {
+  const { cancel_requested_at: at, cancel_cause: cause } = row
+  return at === null || cause === null ? null : { at, cause }
 }
 
 /** SQLite takes an empty array for NULL, so an inline body of no bytes is a row with neither. */

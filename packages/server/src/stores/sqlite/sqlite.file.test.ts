@@ -126,7 +126,7 @@ describe("SQLite in a file, across lives", () => {
         await store.claim({ session: "s", apps: [${JSON.stringify(app)}], leases: ["lease-" + n] })
           .then(([claim]) => say("running", claim.request.id))
         const id = "r" + n + "-19"
-        await store.cancel({ id, reason: "client_cancelled" }).then(() => say("cancelled", id))
+        await store.cancel({ id, cause: "client_cancelled" }).then(() => say("cancelled", id))
       }`)
     const acknowledged = new Map<string, string>()
     for await (const line of createInterface({ input: child.stdout })) {
@@ -207,7 +207,7 @@ describe("SQLite in a file, in trouble", () => {
     expect(committed.flat().map((record) => record.id)).toEqual(kept)
     // What needs no room still works, at the turn that the rolled-back batch gave back.
     const [first] = kept
-    const removed = await store.cancel({ id: first ?? "", reason: "client_cancelled" })
+    const removed = await store.cancel({ id: first ?? "", cause: "client_cancelled" })
     expect(removed.result).toBe("removed")
     const small = await store.submit(newRequest()).catch((error: StoreError) => error)
     expect([kept.length + 1, "full"]).toContain(

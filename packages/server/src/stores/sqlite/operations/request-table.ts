@@ -47,7 +47,7 @@ export class RequestTable {
     this.#update = db.prepare(`
       UPDATE requests SET state = ?, attempts = ?, attempts_counted = ?, lease = ?, session = ?,
         started_at = ?, stored_seq = CASE WHEN attempts = ? THEN stored_seq ELSE 0 END,
-        cancel_requested_at = ?, finished_at = ?, outcome = ?, version = ?
+        cancel_requested_at = ?, cancel_cause = ?, finished_at = ?, outcome = ?, version = ?
       WHERE sequence = ? AND version = ?`)
     this.#insertInput = db.prepare(`
       INSERT INTO inputs (sequence, headers, file_base, bytes, blob, inline)
@@ -108,7 +108,8 @@ export class RequestTable {
       holder?.session ?? null,
       after.attempt?.startedAt ?? null,
       after.attempts,
-      after.cancelRequestedAt,
+      after.cancelRequest?.at ?? null,
+      after.cancelRequest?.cause ?? null,
       after.finishedAt,
       after.outcome === null ? null : JSON.stringify(after.outcome),
       after.version,

@@ -23,11 +23,11 @@ export function requestWriters(
       return record
     },
 
-    cancel({ id, reason }) {
+    cancel({ id, cause }) {
       const row = requests.find("id", id)
       if (row === null) return { result: "unknown", request: null }
       const record = toRecord(row)
-      const { verdict, transition } = requestCancel(record, reason, now())
+      const { verdict, transition } = requestCancel(record, cause, now())
       if (transition !== null) requests.saveTransition(record, transition, now())
       return { result: verdict, request: transition?.record ?? record }
     },

@@ -72,8 +72,7 @@ export function sessionWriters({
       const lease = record.attempt?.lease
       if (lease !== undefined && leases.has(lease)) {
         const storedSeq = requests.find("sequence", record.sequence)?.stored_seq ?? 0
-        const cancelRequested = record.cancelRequestedAt !== null
-        keep.push({ lease, request: record, storedSeq, cancelRequested })
+        keep.push({ lease, request: record, storedSeq })
       } else reassign.push(requests.toClaim(record))
     }
     const abandon = [...leases].filter((lease) => !current.has(lease))
