@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["test/**/*.long.test.ts"],
+    globalSetup: "test/temporary-folder.ts",
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 20_000,

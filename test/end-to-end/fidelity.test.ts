@@ -80,6 +80,16 @@ describe("schemas: what goes in and what comes out are what the documents say", 
     }
   })
 
+  it("a picture's seed keeps its 64 bits", async () => {
+    const answer = await fetch(`${server.url}/run/fal-ai/flux/schnell`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: `{"prompt":"x","image_size":{"width":64,"height":64},"seed":9007199254740993}`,
+    })
+    expect(answer.status).toBe(200)
+    expect(await answer.text()).toContain('"seed":9007199254740993')
+  })
+
   it("serves the documents of what it runs", async () => {
     for (const { endpoint } of facts) {
       const route = `/api/openapi/queue/openapi.json?endpoint_id=${endpoint}`

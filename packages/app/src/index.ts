@@ -17,5 +17,6 @@ export {
   ModelError,
   type ModelErrorDetails,
 } from "./model-error.ts"
+export { writeJson } from "./json/write.ts"
 export { openapiFor, type OpenApiDocument } from "./openapi/document.ts"
 export { OutputError, respond, type AppAnswer, type AppCall } from "./respond.ts"

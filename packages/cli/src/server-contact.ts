@@ -1,4 +1,4 @@
-import { CommandError } from "./terminal.ts"
+import { CommandError, UsageError } from "./terminal.ts"
 import type { Terminal } from "./terminal.ts"
 import type { QueueTarget } from "./queue/queue-calls.ts"
 
@@ -12,8 +12,8 @@ export interface Contact {
 }
 
 /**
- * The server that a command talks to: `--url`, `TINTYPE_URL`, the default. When none runs there, and "there" is this
- * machine, one of its own is started for the life of the command, with its data in memory; `note` hears of it.
+ * The server that a command talks to: `--url`, `TINTYPE_URL`, the default. When none was named and none runs at the
+ * default, one of its own is started for the life of the command, with its data in memory; `note` hears of it.
  */
 export async function contactServer(
   url: string | undefined,
@@ -21,10 +21,12 @@ export async function contactServer(
   note: (line: string) => void,
 ): Promise<Contact> {
   const key = terminal.env["TINTYPE_KEY"] || null
-  const wanted = parseUrl(url ?? (terminal.env["TINTYPE_URL"] || defaultUrl))
+  const named = url ?? (terminal.env["TINTYPE_URL"] || null)
+  const wanted = parseUrl(named ?? defaultUrl)
   const target = { url: wanted.href.replace(/\/+$/, ""), key }
   if (await answers(target.url)) return { target, close: () => Promise.resolve() }
-  if (!isLoopback(wanted.hostname)) throw new CommandError(`No server answers at ${target.url}`)
+  // Who names a server means that one: another, with other data and apps, would only look like success.
+  if (named !== null) throw new CommandError(`No server answers at ${target.url}`)
   note(`No server at ${target.url}: using a temporary one for this command`)
   return await startTemporary(terminal)
 }
@@ -32,15 +34,11 @@ export async function contactServer(
 function parseUrl(text: string): URL {
   const url = URL.parse(text)
   if (url === null || !/^https?:$/.test(url.protocol)) {
-    throw new CommandError(`${JSON.stringify(text)} is not an http:// or https:// address`)
+    throw new UsageError(`${JSON.stringify(text)} is not an http:// or https:// address`)
   }
   url.search = ""
   url.hash = ""
   return url
-}
-
-export function isLoopback(hostname: string): boolean {
-  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(hostname)
 }
 
 /**
@@ -82,4 +80,8 @@ async function startTemporary(terminal: Terminal): Promise<Contact> {
 /** A public URL belongs to the server that is not running; the temporary one is called by its own address. */
 function withoutAddress(env: Terminal["env"]): Terminal["env"] {
   return { ...env, TINTYPE_PUBLIC_URL: undefined }
+}
+
+function isLoopback(hostname: string): boolean {
+  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(hostname)
 }

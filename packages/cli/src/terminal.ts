@@ -16,6 +16,12 @@ export interface Output {
 
 /** The terminal of this process. */
 export function processTerminal(): Terminal {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // `tintype models | head` has seen enough; a full disk has not.
+    if (error.code !== "EPIPE")
+      process.stderr.write(`The output cannot be written: ${error.code}\n`)
+    process.exit(exitCodes.failed)
+  })
   return {
     out: process.stdout,
     err: process.stderr,

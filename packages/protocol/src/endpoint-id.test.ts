@@ -161,15 +161,22 @@ describe("paths of the queue", () => {
   test.each([
     ["GET", "/fal-ai/flux", ["POST"]],
     ["GET", "/fal-ai/maya/stream", ["POST"]],
-    ["PUT", "/fal-ai/flux/requests/not-a-uuid/cancel", ["POST"]],
-    ["GET", `/fal-ai/flux/requests/${id}/status/stream/x`, ["POST"]],
-    ["GET", `/fal-ai/flux/requests/${id}/toString`, ["POST"]],
     ["GET", `/fal-ai/flux/requests/${id}/cancel`, ["PUT"]],
     ["DELETE", `/fal-ai/flux/requests/${id}/cancel`, ["PUT"]],
     ["PUT", `/fal-ai/flux/requests/${id}`, ["GET", "HEAD"]],
     ["DELETE", `/fal-ai/flux/requests/${id}/status`, ["GET", "HEAD"]],
   ])("%s %s is the wrong method", (method, path, allow) => {
     expect(parseQueuePath(method, path)).toEqual({ kind: "wrong_method", allow })
+  })
+
+  test.each([
+    ["PUT", "/fal-ai/flux/requests/not-a-uuid/cancel"],
+    ["GET", "/fal-ai/flux/dev/requests/abc"],
+    ["GET", "/fal-ai/flux/requests"],
+    ["GET", `/fal-ai/flux/requests/${id}/status/stream/x`],
+    ["GET", `/fal-ai/flux/requests/${id}/toString`],
+  ])("%s %s is a request that cannot be", (method, path) => {
+    expect(parseQueuePath(method, path)).toEqual({ kind: "no_request" })
   })
 
   test.each([

@@ -46,6 +46,7 @@ export type RequestAction = "status" | "stream" | "result" | "cancel"
 export type QueuePath =
   | { kind: "submit"; endpoint: EndpointId }
   | { kind: "request"; app: string; requestId: string; action: RequestAction }
+  | { kind: "no_request" }
   | { kind: "wrong_method"; allow: string[] }
 
 /**
@@ -64,6 +65,8 @@ export function parseQueuePath(method: string, path: string): QueuePath | null {
   }
   const route = findRequest(segments)
   if (route === null) {
+    // An id that no request can have is an unknown request, not an endpoint called with the wrong method.
+    if (segments.indexOf("requests", 1) > 0) return { kind: "no_request" }
     return fromSegments(segments) === null ? null : { kind: "wrong_method", allow: ["POST"] }
   }
   const allow = route.action === "cancel" ? ["PUT"] : ["GET", "HEAD"]

@@ -8,6 +8,7 @@ import {
   readFile,
   readdir,
   rm,
+  stat,
   unlink,
   writeFile,
 } from "node:fs/promises"
@@ -71,22 +72,30 @@ export async function openDataFolder(data: string): Promise<DataFolder> {
   } catch (cause) {
     await release()
     if (cause instanceof StartError) throw cause
-    const message = `The data folder ${path} cannot be used: ${String(cause)}`
+    const message = `The data folder ${path} cannot be used: ${reasonOf(cause)}`
     throw new StartError("data_unusable", message, { cause })
   }
 }
 
-/** The folder alone would do; its files are repaired too, as a copy of them would keep their modes. */
 /** Its name and those of the folders above that had to be made are flushed: what lies in it is lost with any of them. */
 async function makeFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: 0o700 })
-  if (first === undefined) return
-  for (let made = path; made.length >= first.length; made = dirname(made)) {
-    await using parent = await open(dirname(made), "r")
-    await parent.sync()
-  }
+  const found = await stat(path).catch(() => null)
+  if (found?.isDirectory() === true) return
+  if (found !== null) throw new Error("it is a file")
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  // One at a time: where the system answers ENOENT in a folder that is there (/proc), the recursive form never ends.
+  await mkdir(path, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error
+  })
+  await using parent = await open(dirname(path), "r")
+  await parent.sync()
 }
 
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
+}
+
+/** The folder alone would do; its files are repaired too, as a copy of them would keep their modes. */
 async function closeToOthers(path: string): Promise<void> {
   await chmodToOwner(path, 0o700)
   for (const entry of await readdir(path, { withFileTypes: true })) {

@@ -55,7 +55,7 @@ export async function startServer(
   // From here on it is `stop` that takes the parts down.
   const parts = undo.move()
   const checkpoint = () => void runCheckpoint(server.gatewayParts.store, log)
-  return { url: server.url, checkpoint, ...stoppable(config, server, parts) }
+  return { url: server.url, checkpoint, ...stoppable(config, server, parts, log) }
 }
 
 interface Composition {
@@ -204,12 +204,14 @@ function stoppable(
   config: Config,
   { gatewayParts, gateway, dispatcher, runner }: Composition,
   parts: AsyncDisposableStack,
+  log: ServerLog,
 ): Pick<TintypeServer, "stop" | "closed"> {
   const { promise: closed, resolve } = Promise.withResolvers<number>()
   const hurry = new AbortController()
   let stopping: Promise<void> | null = null
   const run = async () => {
     gatewayParts.draining = true
+    log.write({ event: "stopping", attempts: dispatcher.attemptCount })
     const answered = closeGateway(gateway)
     await dispatcher.drain(config.timing.drainMs, hurry.signal)
     // Whoever still waits or streams has been told all there is; their connections would hold the close for ever.

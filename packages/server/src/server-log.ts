@@ -7,6 +7,7 @@ export interface LogStreams {
 export class ServerLog {
   readonly #format: "text" | "json"
   readonly #streams: LogStreams
+  #stopping = false
 
   constructor(format: "text" | "json", streams: LogStreams) {
     this.#format = format
@@ -14,9 +15,15 @@ export class ServerLog {
   }
 
   write(entry: Record<string, unknown>): void {
+    if (entry["event"] === "stopping") this.#stopping = true
+    else if (this.#isNoNews(entry)) return
     const stream = entry["error"] === undefined ? this.#streams.out : this.#streams.err
     const line = this.#format === "json" ? jsonLine(entry) : textLine(entry)
     if (line !== null) stream.write(`${line}\n`)
+  }
+
+  #isNoNews({ event }: Record<string, unknown>): boolean {
+    return this.#format === "text" && this.#stopping && untoldAtStop.has(String(event))
   }
 }
 
@@ -26,12 +33,14 @@ function jsonLine(entry: Record<string, unknown>): string {
   )
 }
 
-/** What happens at every start is not told to a person. */
+/** What happens at every start and every stop is not told to a person. */
 const untold = new Set(["runner_connected", "runner_started", "runner_adopted"])
+const untoldAtStop = new Set(["runner_disconnected", "runner_gone", "session_ended"])
 
 function textLine(entry: Record<string, unknown>): string | null {
   const { event, ...fields } = entry
   if (untold.has(String(event))) return null
+  if (event === "stopping") return stoppingLine(Number(fields["attempts"]))
   const time = new Date().toISOString().slice(11, 23)
   if (event === "request") {
     const { method, path, status, ms, requestId } = fields
@@ -40,6 +49,12 @@ function textLine(entry: Record<string, unknown>): string | null {
   }
   const told = Object.entries(fields).map(([name, value]) => `${name}=${textOf(value)}`)
   return [time, String(event).replaceAll("_", " "), ...told].join(" ")
+}
+
+function stoppingLine(attempts: number): string | null {
+  if (attempts === 0) return null
+  const what = attempts === 1 ? "one request that runs" : `${attempts} requests that run`
+  return `Waiting for ${what}; Ctrl-C again puts what is left back in the queue.`
 }
 
 function textOf(value: unknown): string {

@@ -5,7 +5,7 @@ import { readInput, readInputText } from "../input.ts"
 import { onInterrupt } from "../interrupts.ts"
 import { nearest } from "@tintype/protocol"
 import { ApiError } from "../queue/api-error.ts"
-import { findOutputs, nameOutput, saveOutput } from "../queue/outputs.ts"
+import { findOutputs, makeFolder, nameOutput, saveOutput } from "../queue/outputs.ts"
 import type { ProgressView } from "../queue/progress-view.ts"
 import { createProgressView } from "../queue/progress-view.ts"
 import { QueueCalls } from "../queue/queue-calls.ts"
@@ -48,12 +48,17 @@ export async function runEndpoint(argv: string[], terminal: Terminal): Promise<n
     interrupt.abort()
   })
   try {
+    await makeFolder(run.out)
     const contact = await contactServer(flags.strings["url"], terminal, (line) => view.note(line))
     try {
       return await execute(run, new QueueCalls(contact.target), view, terminal, interrupt.signal)
     } finally {
       await contact.close()
     }
+  } catch (error) {
+    // What breaks while a person stops the command is not news to them.
+    if (interrupt.signal.aborted) return exitCodes.interrupted
+    throw error
   } finally {
     view.end()
     release()
@@ -181,7 +186,6 @@ async function explain(error: ApiError, endpoint: string, calls: QueueCalls): Pr
     const near = await nearestEndpoint(endpoint, calls)
     if (near !== null) lines.push(`Did you mean ${near}?`)
   }
-  if (error.status === 401) lines.push("Set TINTYPE_KEY to the server's key, id:secret")
   return lines.join("\n")
 }
 

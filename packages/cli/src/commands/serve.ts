@@ -62,7 +62,7 @@ export function greet(url: string, hasKey: boolean): string {
 Tintype is listening on ${url}
 ${key}
 
-  tintype run fal-ai/flux/dev prompt="a lighthouse at dusk"     (in this folder: npx tintype …)
+  npx tintype run fal-ai/flux/dev prompt="a lighthouse at dusk"
 
   curl ${url}/run/fal-ai/flux/dev${header} \\
     -H "Content-Type: application/json" -d '${prompt}'

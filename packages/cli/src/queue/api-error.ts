@@ -34,14 +34,25 @@ export function describeError(status: number, text: string): string[] {
       ...fields,
     ]
   }
+  const hints = hintsFor(status, body)
+  // The platform API's shape: {"error": {"type", "message"}}.
+  const platform = isRecord(body["error"]) ? body["error"] : null
+  if (platform !== null) {
+    const type = textOr(platform["type"], "error")
+    return [printable(`${textOr(platform["message"], "failed")} (${status}, ${type})`), ...hints]
+  }
   const type = typeof body["error_type"] === "string" ? `, ${body["error_type"]}` : ""
   if (typeof detail === "string") {
-    const nearest = textOr(body["nearest"], "")
-    const hint = nearest === "" ? [] : [printable(`Did you mean ${nearest}?`)]
-    return [printable(`${detail} (${status}${type})`), ...hint]
+    return [printable(`${detail} (${status}${type})`), ...hints]
   }
   const short = printable(text.slice(0, bodyCharactersMax)).trim()
   return [short === "" ? `HTTP ${status}` : `HTTP ${status}: ${short}`]
+}
+
+function hintsFor(status: number, body: Record<string, unknown>): string[] {
+  if (status === 401) return ["Set TINTYPE_KEY to the server's key, id:secret"]
+  const nearest = textOr(body["nearest"], "")
+  return nearest === "" ? [] : [printable(`Did you mean ${nearest}?`)]
 }
 
 /** `image_size.width: Input should be … (less_than_equal)` */

@@ -1,6 +1,6 @@
 import { createWriteStream } from "node:fs"
-import { mkdir, rm } from "node:fs/promises"
-import { extname, join } from "node:path"
+import { access, constants, mkdir, rm, stat } from "node:fs/promises"
+import { dirname, extname, join } from "node:path"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { extensionOf, isKnownExtension } from "../media-types.ts"
@@ -55,13 +55,35 @@ function extensionFor({ url, contentType }: OutputReference): string {
   return isKnownExtension(extension) ? extension : ".bin"
 }
 
+/**
+ * Makes the folder and those above it that are missing. One at a time: where the system answers ENOENT for a
+ * folder that is there (`/proc`), Node's recursive form never comes to an end.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const missing: string[] = []
+  for (let folder = path; ; folder = dirname(folder)) {
+    const found = await stat(folder).catch(() => null)
+    if (found?.isDirectory() === true) break
+    if (found !== null) throw new CommandError(`${folder} is a file, not a folder`)
+    if (dirname(folder) === folder) break
+    missing.unshift(folder)
+  }
+  for (const folder of missing) {
+    await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw asCommandError(folder, error)
+    })
+  }
+  await access(path, constants.W_OK).catch((error: unknown) => {
+    throw asCommandError(path, error)
+  })
+}
+
 /** Saves under the name, or under the name with a number when it is taken; resolves to the path. */
 export async function saveOutput(
   output: OutputReference,
   target: { folder: string; name: string },
   download: (url: string) => Promise<Response>,
 ): Promise<string> {
-  await mkdir(target.folder, { recursive: true })
   const source = await openOutput(output, download)
   const extension = extname(target.name)
   const stem = target.name.slice(0, target.name.length - extension.length)

@@ -1,10 +1,10 @@
-import { mkdtemp, readdir, readFile } from "node:fs/promises"
+import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { describeError } from "./api-error.ts"
 import { readEvents } from "./event-stream.ts"
-import { findOutputs, nameOutput, saveOutput } from "./outputs.ts"
+import { findOutputs, makeFolder, nameOutput, saveOutput } from "./outputs.ts"
 import { createProgressView, drawBar, readStep } from "./progress-view.ts"
 import type { StatusUpdate } from "./wire-reading.ts"
 import { readModelsPage, readRequestId, readStatusUpdate } from "./wire-reading.ts"
@@ -64,8 +64,16 @@ describe("outputs", () => {
     expect(nameOutput(output, { ...place, index: 1, count: 2 })).toBe("flux-dev-764cabcf-2.png")
   })
 
+  test("a folder that is a file, or that the system will not make, is said in a line", async () => {
+    const file = join(await mkdtemp(join(tmpdir(), "tintype-out-")), "file")
+    await writeFile(file, "")
+    await expect(makeFolder(join(file, "x"))).rejects.toThrow(/file is a file, not a folder/)
+    await expect(makeFolder("/proc/nope/x")).rejects.toThrow(/\/proc\/nope cannot be written/)
+  })
+
   test("nothing that is there is overwritten", async () => {
-    const folder = join(await mkdtemp(join(tmpdir(), "tintype-out-")), "new")
+    const folder = join(await mkdtemp(join(tmpdir(), "tintype-out-")), "new", "er")
+    await makeFolder(folder)
     const save = (text: string): Promise<string> =>
       saveOutput(
         { url: `data:text/plain;base64,${btoa(text)}`, contentType: null },
@@ -134,6 +142,11 @@ describe("errors of the API", () => {
   test.each([
     [404, '{"detail":"Application \\"x\\" not found"}', 'Application "x" not found (404)'],
     [400, '{"detail":"No","error_type":"bad_request"}', "No (400, bad_request)"],
+    [
+      404,
+      '{"error":{"type":"not_found","message":"No such model"}}',
+      "No such model (404, not_found)",
+    ],
     [502, "<html>", "HTTP 502: <html>"],
     [503, "", "HTTP 503"],
     [500, '{"detail":"\\u001b[2Jgone"}', "[2Jgone (500)"],

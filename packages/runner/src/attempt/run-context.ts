@@ -1,4 +1,11 @@
-import { type Media, ModelError, type OutputFile, type RunContext, fetchMedia } from "@tintype/app"
+import {
+  type Media,
+  ModelError,
+  type OutputFile,
+  type RunContext,
+  fetchMedia,
+  writeJson,
+} from "@tintype/app"
 import type { Attempt } from "./attempt.ts"
 import { runnerLimits, runnerTiming } from "../limits.ts"
 import { storeOutputFile } from "./output-file.ts"
@@ -29,7 +36,8 @@ export function createRunContext(attempt: Attempt, parts: RunContextParts): RunC
       events.progress(step, steps)
     },
     emit(chunk) {
-      events.chunk(JSON.stringify(chunk) ?? "null")
+      // A seed may have more digits than a number holds.
+      events.chunk(new TextDecoder().decode(writeJson(chunk ?? null)))
     },
     async file(bytes, contentType): Promise<OutputFile> {
       return await storeOutputFile({ bytes, contentType, fileBase }, transfer, parts.randomBytes)

@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process"
+import { execFile, type ExecFileException } from "node:child_process"
 import { isAbsolute } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { StartError } from "../data-folder.ts"
@@ -28,7 +28,7 @@ export async function readAppRows(modules: string[]): Promise<AppRow[]> {
   const isSource = import.meta.url.endsWith(".ts")
   const entry = new URL(isSource ? "./app-reader.ts" : "./app-reader.js", import.meta.url)
   const flags = isSource ? ["--conditions=tintype-source"] : []
-  const output = await run([...flags, fileURLToPath(entry), ...modules])
+  const output = await run([...flags, fileURLToPath(entry), ...modules], modules.join(", "))
   const answer = parseAnswer(output)
   if ("refused" in answer) throw new StartError("settings", answer.refused)
   return answer.rows
@@ -43,13 +43,24 @@ function parseAnswer(output: string): ServedApps {
   }
 }
 
-function run(argv: string[]): Promise<string> {
+function run(argv: string[], names: string): Promise<string> {
   const options = { maxBuffer: rowsBytesMax, timeout: readTimeoutMs }
   return new Promise((resolve, reject) => {
     execFile(process.execPath, argv, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
-      const why = stderr.trim().split("\n").at(-1) ?? error.message
-      reject(new StartError("settings", `The apps cannot be loaded: ${why}`, { cause: error }))
+      const message = `The apps (${names}) cannot be loaded: ${reasonOf(error, stderr)}`
+      reject(new StartError("settings", message, { cause: error }))
     })
   })
+}
+
+/** Node's exit code for a module whose top-level await never settles. */
+const unsettledAwait = 13
+
+function reasonOf(error: ExecFileException, stderr: string): string {
+  if (error.killed === true) return `nothing was read within ${readTimeoutMs / 1_000} s`
+  if (typeof error.signal === "string") return `the process that reads them got ${error.signal}`
+  if (error.code === unsettledAwait) return "a top-level await in one of them never settles"
+  const last = stderr.trim().split("\n").at(-1)?.trim()
+  return last === undefined || last === "" ? error.message : last
 }

@@ -89,6 +89,11 @@ export class Dispatcher {
     }
   }
 
+  /** Attempts that run, or whose outcome is on its way. */
+  get attemptCount(): number {
+    return [...this.#sessions.values()].reduce((sum, { attempts }) => sum + attempts.size, 0)
+  }
+
   isHosted(app: string): boolean {
     for (const session of this.#sessions.values()) {
       if (session.link !== null && session.apps.has(app)) return true

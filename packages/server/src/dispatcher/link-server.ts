@@ -1,5 +1,6 @@
 import { timingSafeEqual } from "node:crypto"
 import { once } from "node:events"
+import { chmod } from "node:fs/promises"
 import { createServer, type IncomingMessage, type Server } from "node:http"
 import type { Duplex } from "node:stream"
 import {
@@ -48,6 +49,7 @@ export class LinkServer {
     this.#http.listen(socketPath)
     // Rejects when there is an error first.
     await once(this.#http, "listening")
+    await chmod(socketPath, 0o600)
     this.#http.on("error", (error) => this.#parts.log({ event: "link_server_failed", error }))
   }
 

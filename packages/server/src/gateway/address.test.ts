@@ -132,11 +132,6 @@ describe("every other host goes by prefix", () => {
     })
     expect(taken).toEqual([])
   })
-
-  it("reads the absolute form of a target", () => {
-    const found = place({ host: "ignored", url: "http://localhost:3250/queue/a/b?x=1" })
-    expect(found).toMatchObject({ surface: "queue", path: "/a/b", base: "http://localhost:3250" })
-  })
 })
 
 describe("URLs that we write", () => {

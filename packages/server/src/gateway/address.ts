@@ -119,7 +119,7 @@ export function buildAddressResolver(settings: AddressSettings): AddressResolver
     const target = splitTarget(call.url)
     if (target === null) return null
     const forwarded = trusted ? lastOf(call.forwardedHost) : undefined
-    const authority = parseAuthority(forwarded ?? target.authority ?? call.host)
+    const authority = parseAuthority(forwarded ?? call.host)
     if (authority === null) return null
     const proto = trusted ? lastOf(call.forwardedProto)?.toLowerCase() : undefined
     const secure = proto === undefined ? call.encrypted : proto === "https"
@@ -140,16 +140,11 @@ function lastOf(header: string | undefined): string | undefined {
   return header?.split(",").at(-1)?.trim()
 }
 
-/** A request target in origin form, or in the absolute form that a client sends to a proxy. */
-function splitTarget(url: string): { authority?: string; path: string; query: string } | null {
-  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url)
-  const rest = absolute === null ? url : absolute[2] === "" ? "/" : (absolute[2] ?? "/")
-  const mark = rest.indexOf("?")
-  const path = mark === -1 ? rest : rest.slice(0, mark)
+function splitTarget(url: string): { path: string; query: string } | null {
+  const mark = url.indexOf("?")
+  const path = mark === -1 ? url : url.slice(0, mark)
   if (!path.startsWith("/") && path !== "") return null
-  const query = mark === -1 ? "" : rest.slice(mark + 1)
-  const authority = absolute?.[1]
-  return { ...(authority === undefined ? {} : { authority }), path: path || "/", query }
+  return { path: path || "/", query: mark === -1 ? "" : url.slice(mark + 1) }
 }
 
 function place({ authority, secure, path, query, publicUrl }: Place): Address | UnservedHost {

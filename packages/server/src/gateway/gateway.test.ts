@@ -57,6 +57,31 @@ describe("open mode, over HTTP", () => {
     expect(answer.json["detail"]).toEqual(expect.any(String))
   })
 
+  it.each([
+    ["GET http://evil.example/health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", "421"],
+    ["GET http://queue.fal.run/health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", "421"],
+    ["GET http://localhost/health HTTP/1.1\r\nhost: evil.example\r\n\r\n", "200"],
+    ["CONNECT fal.run:443 HTTP/1.1\r\nhost: fal.run:443\r\n\r\n", "405"],
+    ["GET /health HTTP/1.1\r\nhost: localhost\r\nexpect: 200-ok\r\n\r\n", "200"],
+  ])("goes by the authority of a target [%j]", async (request, status) => {
+    const socket = connect(gateway.port, "127.0.0.1")
+    socket.write(request)
+    const [answer] = (await once(socket, "data")) as [Buffer]
+    socket.destroy()
+    expect(answer.toString()).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(answer.toString()).toMatch(/application\/json/i)
+  })
+
+  it("asks for no body that it would refuse", async () => {
+    const length = gateway.parts.config.limits.bodyBytesMax + 1
+    const socket = connect(gateway.port, "127.0.0.1")
+    const head = `POST /run/tintype/echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${length}`
+    socket.write(`${head}\r\nexpect: 100-continue\r\n\r\n`)
+    const [answer] = (await once(socket, "data")) as [Buffer]
+    socket.destroy()
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 413 /)
+  })
+
   it("serves another site's page public files alone", async () => {
     const headers = { "sec-fetch-site": "cross-site" }
     expect((await gateway.call("GET", "/files/x", { headers })).status).toBe(404)
@@ -67,7 +92,7 @@ describe("open mode, over HTTP", () => {
     const headers = { origin: "http://localhost:5173" }
     for (const [path, status] of [
       ["/health", 200],
-      ["/queue/no/app/requests/x", 405],
+      ["/queue/no/app", 405],
       ["/v1/nope", 501],
     ] as const) {
       const answer = await gateway.call("GET", path, { headers })
@@ -181,6 +206,8 @@ describe("the proxy door", () => {
 
   it("carries calls for this server", async () => {
     expect((await proxy(`${gateway.url}/health`, "GET")).json["status"]).toBe("ok")
+    const { port } = new URL(gateway.url)
+    expect((await proxy(`http://localhost:${port}/health`, "GET")).json["status"]).toBe("ok")
     expect((await proxy("https://api.fal.ai/v1/models", "GET")).json["models"]).toHaveLength(3)
   })
 
@@ -192,6 +219,7 @@ describe("the proxy door", () => {
     ["https://evilfal.run/a/b", 412],
     ["https://fal.run.evil.example/a/b", 412],
     ["file:///etc/passwd", 412],
+    ["ftp://fal.run/a/b", 412],
     ["http://127.0.0.1:1/a/b", 412],
     ["https://wma.fal.run/x", 501],
     ["https://rest.fal.ai/storage/upload/initiate", 501],

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
-import { Readable } from "node:stream"
+import { type Duplex, Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { buildAddressResolver } from "./address.ts"
 import { type Answer, answerError, asPlatformApiAnswer } from "./answer.ts"
@@ -51,6 +51,20 @@ export function createGateway(parts: GatewayParts): Server {
   )
   server.maxConnections = config.limits.connectionsMax
   server.on("clientError", answerBrokenRequest)
+  server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
+    // A body that will be refused is not asked for.
+    const isTooLarge = Number(request.headers["content-length"]) > config.limits.bodyBytesMax
+    if (isTooLarge) response.setHeader("connection", "close")
+    else response.writeContinue()
+    server.emit("request", request, response)
+  })
+  server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
+    // The only expectation there is, is 100-continue; what else is asked for changes nothing.
+    server.emit("request", request, response)
+  })
+  server.on("connect", (_, socket) =>
+    endSocket(socket, "405 Method Not Allowed", "CONNECT is for proxies"),
+  )
   return server
 }
 
@@ -63,9 +77,13 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
     socket.destroy()
     return
   }
-  const tooLarge = error.code === "HPE_HEADER_OVERFLOW"
-  const line = tooLarge ? "431 Request Header Fields Too Large" : "400 Bad Request"
-  const detail = tooLarge ? "The headers are too large" : "The request is not valid HTTP"
+  if (error.code === "HPE_HEADER_OVERFLOW") {
+    endSocket(socket, "431 Request Header Fields Too Large", "The headers are too large")
+  } else endSocket(socket, "400 Bad Request", "The request is not valid HTTP")
+}
+
+/** An answer where Node has no response to write it to. */
+function endSocket(socket: Duplex, line: string, detail: string): void {
   const body = JSON.stringify({ detail, error_type: "bad_request" })
   const head = [
     `HTTP/1.1 ${line}`,
@@ -74,12 +92,15 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
     `content-length: ${Buffer.byteLength(body)}`,
     "connection: close",
   ]
+  // Whoever is gone already is no error of ours.
+  socket.on("error", () => socket.destroy())
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`)
 }
 
 /** Answers one call, and logs it when its connection is done with it. */
 async function respond(door: Door, raw: IncomingMessage, response: ServerResponse): Promise<void> {
   const { parts } = door.gateway
+  toOriginForm(raw)
   const { method = "", url = "/" } = raw
   logWhenClosed(parts, raw, response)
   const { surface, answer } = await answerCall(door, { method, url, raw, response }).catch(
@@ -93,6 +114,18 @@ async function respond(door: Door, raw: IncomingMessage, response: ServerRespons
     shaped,
     headers,
   )
+}
+
+/**
+ * RFC 9112, 3.2.2: the authority of an absolute-form target stands in for Host. Put there before anyone looks, it is held to
+ * the same rules.
+ */
+function toOriginForm(raw: IncomingMessage): void {
+  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(raw.url ?? "")
+  if (absolute === null) return
+  const [, authority = "", rest = ""] = absolute
+  raw.headers.host = authority
+  raw.url = rest.startsWith("/") ? rest : `/${rest}`
 }
 
 function logWhenClosed(parts: GatewayParts, raw: IncomingMessage, response: ServerResponse): void {

@@ -200,10 +200,16 @@ async function importFile(path: string, name: string): Promise<Record<string, un
     throw new ConfigError(`${name} cannot be loaded: ${why}`, { cause: error })
   }
   const file = isObject(module) ? module["default"] : undefined
-  if (!isObject(file)) {
+  // A file without any export is taken for CommonJS, whose exports are an empty object.
+  const exportsNothing = isObject(module) && "module.exports" in module && isEmpty(file)
+  if (!isObject(file) || exportsNothing) {
     throw new ConfigError(`${name} must export an object of settings as its default`)
   }
   return file
+}
+
+function isEmpty(value: unknown): boolean {
+  return isObject(value) && Object.keys(value).length === 0
 }
 
 /** `runner-slots` → `runner.slots`, `public-url` → `publicUrl`. */

@@ -1,5 +1,5 @@
 import { requestHeaders } from "@tintype/protocol"
-import { type Address, type AddressResolver, isForeignHost } from "../address.ts"
+import { type Address, type AddressResolver, isForeignHost, isLoopbackName } from "../address.ts"
 import { type Answer, badRequest, notServed, refusal } from "../answer.ts"
 
 export interface ProxiedCall {
@@ -24,16 +24,19 @@ export function resolveProxied(
   }
   const url = URL.canParse(target) ? new URL(target) : null
   if (url === null) return { answer: badRequest(`${requestHeaders.targetUrl} is not a URL`) }
-  const found = /^(https?|wss?):$/.test(url.protocol)
-    ? resolve({
-        host: url.host,
-        url: url.pathname + url.search,
-        encrypted: url.protocol.endsWith("s:"),
-        peer: undefined,
-        forwardedHost: undefined,
-        forwardedProto: undefined,
-      })
-    : null
+  if (!/^(https?|wss?):$/.test(url.protocol)) {
+    return {
+      answer: refusal(412, `${requestHeaders.targetUrl} must begin with https:// or http://`),
+    }
+  }
+  const found = resolve({
+    host: url.host,
+    url: url.pathname + url.search,
+    encrypted: url.protocol.endsWith("s:"),
+    peer: undefined,
+    forwardedHost: undefined,
+    forwardedProto: undefined,
+  })
   if (found !== null && "unserved" in found) return { answer: notServed(found.unserved) }
   if (found === null || !(isForeignHost(found.hostname) || isOurs(url, call))) {
     return {
@@ -51,6 +54,11 @@ export function resolveProxied(
 }
 
 function isOurs(url: URL, call: ProxiedCall): boolean {
-  const hosts = [new URL(call.address.base).host, String(call.headers["host"]).toLowerCase()]
+  const base = new URL(call.address.base)
+  // A loopback name is as good as another: they all lead to this port of this machine.
+  if (isLoopbackName(base.hostname) && isLoopbackName(url.hostname) && base.port === url.port) {
+    return true
+  }
+  const hosts = [base.host, String(call.headers["host"]).toLowerCase()]
   return hosts.some((host) => url.host === host || url.host.endsWith(`.${host}`))
 }

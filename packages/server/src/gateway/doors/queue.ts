@@ -17,6 +17,7 @@ export async function answerQueue(gateway: Gateway, call: Call): Promise<Answer>
     await findApp(gateway, null, path)
     return requestNotFound()
   }
+  if (route.kind === "no_request") return requestNotFound()
   if (route.kind === "wrong_method") return methodNotAllowed(call.method, route.allow.join(", "))
   if (route.kind === "submit") return await answerSubmit(gateway, call, route.endpoint, path)
   return await answerRequest(gateway, call, route)

@@ -35,6 +35,7 @@ export async function answerRun(gateway: Gateway, call: Call): Promise<Answer> {
 /** What somebody sees who opens an endpoint in a browser, or mistypes one. */
 async function answerOtherMethod(gateway: Gateway, call: Call): Promise<Answer> {
   const { path } = call.address
+  if (call.headers.upgrade !== undefined) return notServed("A WebSocket")
   const endpoint = parseEndpointId(path)
   const app = endpoint === null ? null : await gateway.apps.find(endpoint.app)
   if (endpoint !== null && app !== null) {
