@@ -1,15 +1,37 @@
 import { defineConfig } from "vitest/config"
 
+/** They measure time or kill what they run: beside other tests they would measure those. */
+const alone = ["test/startup.test.ts", "test/crash/**/*.test.ts", "test/durability/**/*.test.ts"]
+
 export default defineConfig({
   resolve: { conditions: ["tintype-source"] },
   ssr: { resolve: { conditions: ["tintype-source"] } },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
-    exclude: ["test/**/*.long.test.ts"],
     globalSetup: "test/temporary-folder.ts",
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 20_000,
     reporters: ["default"],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "together",
+          include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
+          exclude: [...alone, "test/**/*.long.test.ts"],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "alone",
+          include: alone,
+          exclude: ["test/**/*.long.test.ts"],
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 })

@@ -1,8 +1,14 @@
-import { defineConfig, mergeConfig } from "vitest/config"
-import base from "./vitest.config.ts"
+import { defineConfig } from "vitest/config"
 
-const long = mergeConfig(base, defineConfig({ test: { testTimeout: 1_200_000 } }))
-long.test!.include = ["test/**/*.long.test.ts"]
-long.test!.exclude = []
-
-export default long
+export default defineConfig({
+  resolve: { conditions: ["tintype-source"] },
+  ssr: { resolve: { conditions: ["tintype-source"] } },
+  test: {
+    include: ["test/**/*.long.test.ts"],
+    globalSetup: "test/temporary-folder.ts",
+    pool: "forks",
+    maxWorkers: 1,
+    testTimeout: 1_200_000,
+    reporters: ["default"],
+  },
+})
