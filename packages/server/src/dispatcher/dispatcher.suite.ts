@@ -94,6 +94,7 @@ export class TestServer {
     const sqlite = await openSqliteStore({
       path: options.inMemory === true ? ":memory:" : join(folder, "tintype.sqlite"),
       limits: { ...defaultConfig.limits, ...options.limits },
+      retry: { ...defaultConfig.timing, ...options.timing },
       ...(options.pagesMax === undefined ? {} : { pagesMax: options.pagesMax }),
       onCommit: (changed) => server?.commit(changed),
       onFatal: (error) => {
