@@ -1,33 +1,16 @@
 import type { CancelReason, HelloFrame, RunnerFrame } from "@tintype/protocol"
-import type { BlobStore } from "../blob.ts"
 import { type Clock, systemClock, type Timer } from "../clock.ts"
-import type { Limits, Timing } from "../config.ts"
 import type { RequestRecord } from "../domain/request.ts"
-import type { Hints } from "../hints.ts"
-import type { AppRow, Claim, SessionHello, SessionResumption, Store } from "../store.ts"
+import type { AppRow, Claim, SessionHello, SessionResumption } from "../store.ts"
 import { Backlog } from "./backlog.ts"
 import { concludeLease, type Conclusion, endsRunner } from "./conclusion.ts"
+import type { DispatcherParts } from "./dispatcher-parts.ts"
 import { DueWatch } from "./due-watch.ts"
 import { EventBook } from "./event-book.ts"
 import { Retirement } from "./retirement.ts"
 import { RunnerSession, type RunnerLink } from "./runner-session.ts"
 import { SessionClock } from "./session-clock.ts"
 import { StartupWatch } from "./startup-watch.ts"
-
-export interface DispatcherParts {
-  store: Store
-  blobs: BlobStore
-  hints: Hints
-  timing: Timing
-  limits: Limits
-  /** 128 random bits, hex. */
-  newLease: () => string
-  /** A runner process has linked. */
-  onRunner: (pid: number) => void
-  log: (entry: Record<string, unknown>) => void
-  /** The system's when there is none. */
-  clock?: Clock
-}
 
 /**
  * Brings queued requests to runners and their outcomes to the store: claim → assign → conclude. It owns the
