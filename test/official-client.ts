@@ -8,10 +8,7 @@ export interface CountedCall {
 }
 
 /** The official client, unmodified, sent to a server of ours by the means that it documents; its HTTP calls are listed. */
-export function officialClient(
-  url: string,
-  credentials: string | (() => string) = "test:test",
-): { fal: FalClient; calls: CountedCall[] } {
+export function officialClient(url: string): { fal: FalClient; calls: CountedCall[] } {
   const calls: CountedCall[] = []
   const countingFetch: typeof fetch = async (input, init) => {
     const response = await fetch(input, init)
@@ -23,7 +20,7 @@ export function officialClient(
   }
   const fal = createFalClient({
     proxyUrl: { url: `${url}/api/fal/proxy`, when: "always" },
-    credentials,
+    credentials: "test:test",
     fetch: countingFetch,
     retry: { maxRetries: 0 },
   })

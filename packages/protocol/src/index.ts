@@ -22,9 +22,7 @@ export {
 export {
   allowedFromApp,
   appHeaders,
-  parseFlag,
   parsePrefer,
-  parseStartTimeout,
   preferWaitMax,
   requestHeaders,
   responseHeaders,
@@ -65,7 +63,6 @@ export {
   type LogLevel,
   type PingFrame,
   type PongFrame,
-  type RetireFrame,
   type RunnerFrame,
   type SettledFrame,
   type StoredFrame,
@@ -90,15 +87,3 @@ export {
   requestStates,
   toWireStatus,
 } from "./request-state.ts"
-export {
-  type SignedWebhook,
-  type WebhookKey,
-  type WebhookKeyPair,
-  type WebhookKeySet,
-  isSignedWebhook,
-  makeWebhookKey,
-  signWebhook,
-  webhookHeaders,
-  webhookMessage,
-  webhookToleranceSeconds,
-} from "./webhook/webhook-signature.ts"

@@ -151,11 +151,10 @@ const fromRunner: { [Type in RunnerFrame["type"]]: Fields<Extract<RunnerFrame, {
     },
     failed: {
       lease: token,
-      reason: oneOf("exception", "aborted", "incomplete_response", "unknown_app", "timed_out"),
+      reason: oneOf("exception", "aborted", "incomplete_response", "unknown_app"),
       detail: text(),
       inferenceMs: amount,
     },
-    retire: { why: name },
     pong: { at: amount },
   }
 
@@ -179,7 +178,6 @@ const fromGateway: {
     headers: textRecord,
     fileBase: text(4_096),
     logBytesMax: integer(0),
-    timeoutMs: amount,
   },
   stored: { lease: token, seq: integer(0) },
   settled: { lease: token, result: oneOf("settled", "repeated", "stale") },

@@ -66,7 +66,6 @@ function command(): RunnerCommand {
     slots: 1,
     apps: [],
     ownOrigins: [],
-    graceMs: 10_000,
     linkLoss: "resume",
     allowPrivateTargets: false,
   }

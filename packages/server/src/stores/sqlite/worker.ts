@@ -2,7 +2,7 @@ import { parentPort, workerData } from "node:worker_threads"
 import type { DatabaseSync } from "node:sqlite"
 import type { Claim, SessionResumption } from "../../store.ts"
 import { openWriter } from "./connection.ts"
-import { Engine, type EngineOptions } from "./engine.ts"
+import { Engine } from "./engine.ts"
 import {
   type Applied,
   type EngineSettings,
@@ -49,8 +49,8 @@ function sayApplied(operations: Operation[], applied: Applied): void {
   say({ type: "applied", ...applied }, [buffer])
 }
 
-function serve(db: DatabaseSync, options: EngineOptions): void {
-  const engine = new Engine(db, options)
+function serve(db: DatabaseSync): void {
+  const engine = new Engine(db)
   const reader = new Reader(db)
 
   function receive(message: ToEngine): void {
@@ -82,8 +82,8 @@ function serve(db: DatabaseSync, options: EngineOptions): void {
 
 try {
   const settings = workerData as EngineSettings
-  const { path, pagesMax, retry, concurrencyMax } = settings
-  serve(openWriter(path, pagesMax === null ? {} : { pagesMax }), { retry, concurrencyMax })
+  const { path, pagesMax } = settings
+  serve(openWriter(path, pagesMax === null ? {} : { pagesMax }))
   say({ type: "opened" })
 } catch (error) {
   say({ type: "refused", failure: toFailure(error) })

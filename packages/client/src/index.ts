@@ -1,7 +1,0 @@
-export {
-  type ReceivedWebhook,
-  type VerifiedWebhook,
-  type WebhookVerificationCode,
-  WebhookVerificationError,
-  verifyWebhook,
-} from "./verify-webhook.ts"
