@@ -8,7 +8,10 @@ export interface CountedCall {
 }
 
 /** The official client, unmodified, sent to a server of ours by the means that it documents; its HTTP calls are listed. */
-export function officialClient(url: string): { fal: FalClient; calls: CountedCall[] } {
+export function officialClient(
+  url: string,
+  credentials: string | (() => string) = "test:test",
+): { fal: FalClient; calls: CountedCall[] } {
   const calls: CountedCall[] = []
   const countingFetch: typeof fetch = async (input, init) => {
     const response = await fetch(input, init)
@@ -20,7 +23,7 @@ export function officialClient(url: string): { fal: FalClient; calls: CountedCal
   }
   const fal = createFalClient({
     proxyUrl: { url: `${url}/api/fal/proxy`, when: "always" },
-    credentials: "test:test",
+    credentials,
     fetch: countingFetch,
     retry: { maxRetries: 0 },
   })

@@ -19,6 +19,7 @@ const vagueFolderNames = new Set([...vagueFileNames, "models", "managers", "serv
 /** Which packages each may import; who is not named here has no rule yet and fails. */
 const packageImports: Record<string, string[]> = {
   protocol: [],
+  client: ["protocol"],
   app: ["protocol"],
   catalogue: ["app"],
   runner: ["app", "protocol"],

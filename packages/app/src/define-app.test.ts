@@ -112,3 +112,18 @@ describe("defineApp", () => {
     expect(() => withInput(schema)).toThrow(`local/test / ${message}`)
   })
 })
+
+const echo = () => new Uint8Array()
+
+it("an app says who may call it, and nothing else than the three modes", () => {
+  const raw = echo
+  const authOf = (auth?: unknown) =>
+    defineApp({ id: "a/b", auth: auth as "public", endpoints: { "/": { raw } } }).auth
+  expect([authOf(), authOf("private"), authOf("shared"), authOf("public")]).toEqual([
+    undefined,
+    "private",
+    "shared",
+    "public",
+  ])
+  expect(() => authOf("everyone")).toThrow("a/b: auth is")
+})

@@ -27,6 +27,14 @@ export interface JsonEndpoint<
   run(input: z.output<Input>, context: RunContext): Promise<z.input<Output>>
 }
 
+/** How long things may take, in seconds; where an app does not say, the server's configuration does. */
+export interface AppTimeouts {
+  /** One attempt; then its signal is aborted, and the caller gets 504 `request_timeout`. Default 3600. */
+  requestTimeoutSeconds?: number
+  /** A call that waits on the line for a runner of this app. Default 600. */
+  startupTimeoutSeconds?: number
+}
+
 /** Bytes in, bytes out, untouched: for an endpoint whose input is any JSON. */
 export interface RawEndpoint extends EndpointInfo {
   raw(input: Uint8Array, context: RunContext): Promise<Uint8Array> | Uint8Array
@@ -46,7 +54,12 @@ export type AppEndpoint = EndpointInfo &
     | { kind: "raw"; raw: RawEndpoint["raw"] }
   )
 
-export interface App extends EndpointInfo {
+/** Who may call an app: its own account and admins, whoever has a key, or everyone. */
+export type AppAuth = "private" | "shared" | "public"
+
+export interface App extends EndpointInfo, AppTimeouts {
+  /** On a server that needs keys; `private` when it is absent, `shared` for a built-in app. */
+  auth?: AppAuth
   /** `owner/alias`. */
   readonly id: string
   /** By path; `/` is the app itself, `/image-to-image` a call of `owner/alias/image-to-image`. */
@@ -67,8 +80,10 @@ interface TypedEndpoint<Input, Output> extends EndpointInfo {
 export interface AppDefinition<
   Inputs extends Record<string, unknown>,
   Outputs extends { [Path in keyof Inputs]: unknown },
-> extends EndpointInfo {
+>
+  extends EndpointInfo, AppTimeouts {
   id: string
+  auth?: AppAuth
   endpoints: { [Path in keyof Inputs]: TypedEndpoint<Inputs[Path], Outputs[Path]> } & {
     [Path in keyof Outputs]: { output?: Outputs[Path] }
   }
@@ -94,6 +109,8 @@ export function defineApp<
 >(definition: AppDefinition<Inputs, Outputs>): App {
   const { id, endpoints: _, ...info } = definition
   checkAppId(id)
+  checkTimeouts(definition)
+  checkAuth(definition)
   const given: object = definition.endpoints
   const endpoints = new Map<string, AppEndpoint>()
   for (const [path, endpoint] of Object.entries(given)) {
@@ -109,6 +126,23 @@ function checkAppId(id: string): void {
   if (parsed === null || parsed.app !== id) {
     const name = JSON.stringify(id) ?? "undefined"
     throw new TypeError(`app id ${name}: expected owner/alias, or workflows/owner/name`)
+  }
+}
+
+function checkAuth({ id, auth }: { id: string; auth?: AppAuth }): void {
+  const known: unknown[] = [undefined, "private", "shared", "public"]
+  if (known.includes(auth)) return
+  throw new TypeError(`${id}: auth is ${JSON.stringify(auth)}; expected private, shared or public`)
+}
+
+function checkTimeouts({
+  id,
+  requestTimeoutSeconds,
+  startupTimeoutSeconds,
+}: AppTimeouts & { id: string }) {
+  for (const [name, seconds] of Object.entries({ requestTimeoutSeconds, startupTimeoutSeconds })) {
+    if (seconds === undefined || (Number.isFinite(seconds) && seconds > 0)) continue
+    throw new TypeError(`${id}: ${name} is ${seconds}; expected seconds above 0`)
   }
 }
 

@@ -1,8 +1,6 @@
-import { lookup as lookupName, type LookupAddress, type LookupOptions } from "node:dns"
-import { request as requestHttp, type IncomingMessage, type RequestOptions } from "node:http"
+import { request as requestHttp, type IncomingMessage } from "node:http"
 import { request as requestHttps } from "node:https"
-import { isIP } from "node:net"
-import ipaddr from "ipaddr.js"
+import { guardedLookup } from "./address-rule.ts"
 import type { Media } from "./context.ts"
 import { decodeDataUri } from "./data-uri.ts"
 import { ModelError } from "./model-error.ts"
@@ -117,63 +115,17 @@ async function readOwn(name: string, options: FetchMediaOptions): Promise<Media>
 }
 
 function open(url: URL, options: FetchMediaOptions): Promise<IncomingMessage> {
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
-  // A literal address is connected to without a lookup.
-  if (isIP(host) !== 0 && !isAllowed(host, options)) return Promise.reject(forbidden(host))
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const request = (url.protocol === "https:" ? requestHttps : requestHttp)(url, {
-    // No pool: a pooled connection was judged by another call's rules.
     agent: false,
     signal: options.signal,
     headers: { accept: "*/*", "accept-encoding": "identity", "user-agent": "tintype" },
-    lookup: guardedLookup(options),
+    lookup: guardedLookup(url, options),
   })
   request.once("response", resolve)
   request.once("error", reject)
   request.end()
   return promise
-}
-
-type Lookup = NonNullable<RequestOptions["lookup"]>
-
-/** Resolves as usual, and drops every address that may not be connected to. */
-function guardedLookup(options: FetchMediaOptions): Lookup {
-  return (name, lookupOptions: LookupOptions, done) => {
-    lookupName(name, { ...lookupOptions, all: true }, (error, found: LookupAddress[]) => {
-      if (error !== null) return done(error, "", 0)
-      const allowed = found.filter(({ address }) => isAllowed(address, options))
-      const [first] = allowed
-      if (first === undefined) return done(forbidden(name), "", 0)
-      if (lookupOptions.all === true) return done(null, allowed)
-      return done(null, first.address, first.family)
-    })
-  }
-}
-
-function forbidden(host: string): MediaFault {
-  return new MediaFault(`${host} is not a public address`)
-}
-
-function isAllowed(address: string, { allowPrivate }: FetchMediaOptions): boolean {
-  const range = rangeOf(address)
-  if (range === "unicast") return true
-  return allowPrivate && developmentRanges.has(range)
-}
-
-const developmentRanges = new Set(["loopback", "private", "uniqueLocal", "carrierGradeNat"])
-
-/**
- * The range that an address is in; `unicast` is the global one. An IPv4 address mapped into IPv6 is in the range of what
- * it carries.
- */
-export function rangeOf(address: string): string {
-  const bare = address.replace(/%.*$/, "")
-  if (!ipaddr.isValid(bare)) return "invalid"
-  const parsed = ipaddr.process(bare)
-  const range = parsed.range()
-  // Of IPv6 only 2000::/3 has been given out as global unicast.
-  const isGlobal = parsed instanceof ipaddr.IPv4 || parsed.match(ipaddr.parseCIDR("2000::/3"))
-  return range === "unicast" && !isGlobal ? "unassigned" : range
 }
 
 async function read(answer: IncomingMessage, options: FetchMediaOptions): Promise<Media> {

@@ -1,7 +1,10 @@
+export { AppError, type AppErrorDetails } from "./app-error.ts"
 export type { Media, MediaLimits, OutputFile, RunContext } from "./context.ts"
 export {
   defineApp,
   type App,
+  type AppTimeouts,
+  type AppAuth,
   type AppDefinition,
   type AppEndpoint,
   type EndpointInfo,

@@ -1,4 +1,5 @@
 import { modelErrorAnswer, type ModelErrorItem } from "@tintype/protocol"
+import { type AppError, isAppError } from "./app-error.ts"
 import type { RunContext } from "./context.ts"
 import type { App, AppEndpoint } from "./define-app.ts"
 import { parseJson } from "./json/parse.ts"
@@ -27,7 +28,7 @@ const free = { "x-fal-billable-units": "0" }
 
 /**
  * One call of an app, from the bytes of its input to the bytes of its answer. What the app throws on purpose
- * (`ModelError`) and an invalid input are answers; anything else is thrown on: an abort, and the app's bugs, an output
+ * (`ModelError`, `AppError`) and an invalid input are answers; anything else is thrown on: an abort, and the app's bugs, an output
  * that its schema does not allow among them.
  */
 export async function respond(app: App, call: AppCall, context: RunContext): Promise<AppAnswer> {
@@ -38,7 +39,9 @@ export async function respond(app: App, call: AppCall, context: RunContext): Pro
     return { status: 200, headers: { ...json }, body: await endpoint.raw(call.input, context) }
   } catch (error) {
     // A cancelled call has no answer, whatever the app made of the abort.
-    if (context.signal.aborted || !isModelError(error)) throw error
+    if (context.signal.aborted) throw error
+    if (isAppError(error)) return answerAppError(error)
+    if (!isModelError(error)) throw error
     return answerModelError(error)
   }
 }
@@ -88,6 +91,10 @@ export class OutputError extends Error {
     this.name = "OutputError"
     this.errors = errors
   }
+}
+
+function answerAppError({ status, message, headers }: AppError): AppAnswer {
+  return { status, headers: { ...json, ...headers }, body: writeJson({ detail: message }) }
 }
 
 function refuse(status: number, detail: string): AppAnswer {

@@ -1,7 +1,9 @@
 import { printHelp, printVersion } from "./commands/help.ts"
+import { administerKeys } from "./commands/keys.ts"
 import { listModels } from "./commands/models.ts"
 import { runEndpoint } from "./commands/run.ts"
 import { serve } from "./commands/serve.ts"
+import { administerWebhooks } from "./commands/webhooks.ts"
 import { nearest } from "@tintype/protocol"
 import type { Terminal } from "./terminal.ts"
 import { CommandError, exitCodes, printable, processTerminal, UsageError } from "./terminal.ts"
@@ -12,6 +14,8 @@ const commands: Record<string, Command> = {
   serve,
   run: runEndpoint,
   models: listModels,
+  keys: administerKeys,
+  webhooks: administerWebhooks,
   help: printHelp,
 }
 

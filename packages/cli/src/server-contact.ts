@@ -13,12 +13,14 @@ export interface Contact {
 
 /**
  * The server that a command talks to: `--url`, `TINTYPE_URL`, the default. When none was named and none runs at the
- * default, one of its own is started for the life of the command, with its data in memory; `note` hears of it.
+ * default, one of its own is started for the life of the command, with its data in memory; `note` hears of it. A
+ * command to which such a server is of no use says with `otherwise` what to do instead.
  */
 export async function contactServer(
   url: string | undefined,
   terminal: Terminal,
   note: (line: string) => void,
+  otherwise?: (tried: string) => Promise<Contact>,
 ): Promise<Contact> {
   const key = terminal.env["TINTYPE_KEY"] || null
   const named = url ?? (terminal.env["TINTYPE_URL"] || null)
@@ -27,6 +29,7 @@ export async function contactServer(
   if (await answers(target.url)) return { target, close: () => Promise.resolve() }
   // Who names a server means that one: another, with other data and apps, would only look like success.
   if (named !== null) throw new CommandError(`No server answers at ${target.url}`)
+  if (otherwise !== undefined) return await otherwise(target.url)
   note(`No server at ${target.url}: using a temporary one for this command`)
   return await startTemporary(terminal)
 }
@@ -58,10 +61,14 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-async function startTemporary(terminal: Terminal): Promise<Contact> {
+/** A server on a free port for the life of a command; `given` are settings by the name of their flag. */
+export async function startTemporary(
+  terminal: Terminal,
+  given: Record<string, string> = {},
+): Promise<Contact> {
   // Loaded only here: a command that finds a server does not need one.
   const { ConfigError, loadConfig, StartError, startServer } = await import("@tintype/server")
-  const flags = { port: "0", host: "127.0.0.1", data: ":memory:", log: "text" }
+  const flags = { port: "0", host: "127.0.0.1", data: ":memory:", log: "text", ...given }
   try {
     const env = withoutAddress(terminal.env)
     const config = await loadConfig({ flags, env, cwd: terminal.cwd })
@@ -82,6 +89,6 @@ function withoutAddress(env: Terminal["env"]): Terminal["env"] {
   return { ...env, TINTYPE_PUBLIC_URL: undefined }
 }
 
-function isLoopback(hostname: string): boolean {
+export function isLoopback(hostname: string): boolean {
   return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(hostname)
 }

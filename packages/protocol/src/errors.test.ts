@@ -37,12 +37,19 @@ const platformTable: [PlatformErrorType, number, boolean][] = [
   ["concurrent_requests_limit", 429, true],
   ["server_stopping", 429, true],
   ["storage_full", 429, true],
+  ["request_rate_limit", 429, true],
+  ["queue_too_long", 429, true],
 ]
 
 describe("platform errors", () => {
-  test("are the documented ones and two of ours", () => {
+  test("are the documented ones and four of ours", () => {
     expect(Object.keys(platformErrors)).toEqual(platformTable.map(([type]) => type))
-    expect(ownPlatformErrorTypes).toEqual(["server_stopping", "storage_full"])
+    expect(ownPlatformErrorTypes).toEqual([
+      "server_stopping",
+      "storage_full",
+      "request_rate_limit",
+      "queue_too_long",
+    ])
     expect(isPlatformErrorType("bad_request")).toBe(true)
     expect(isPlatformErrorType("toString")).toBe(false)
   })
@@ -54,6 +61,7 @@ describe("platform errors", () => {
     expect(answer.headers["content-type"]).toBe("application/json")
     expect(answer.headers["x-fal-error-type"]).toBe(type)
     expect(answer.headers["x-fal-needs-retry"]).toBe(repeat ? "1" : undefined)
+    expect(answer.headers["x-fal-retryable"]).toBe(String(repeat))
     expect(answer.headers["retry-after"] !== undefined).toBe(status === 429)
     const body = read(answer.body)
     expect(body).toMatchObject({ detail: platformErrors[type].text, error_type: type })

@@ -50,9 +50,19 @@ export const platformErrors = {
     retryable: true,
     text: "Too many concurrent requests; try again",
   },
-  // The two below are ours. Both are 429 because the official Python client repeats a 429 and never a 503.
+  // Those below are ours. All are 429 because the official Python client repeats a 429 and never a 503.
   server_stopping: { status: 429, retryable: true, text: "The server is stopping; try again" },
   storage_full: { status: 429, retryable: true, text: "The server's storage is full; try again" },
+  request_rate_limit: {
+    status: 429,
+    retryable: true,
+    text: "Too many requests in a second; try again",
+  },
+  queue_too_long: {
+    status: 429,
+    retryable: true,
+    text: "The queue is longer than fal_max_queue_length; try again",
+  },
 } as const satisfies Record<string, PlatformErrorEntry>
 
 export type PlatformErrorType = keyof typeof platformErrors
@@ -61,10 +71,15 @@ export type PlatformErrorType = keyof typeof platformErrors
 export const ownPlatformErrorTypes: readonly PlatformErrorType[] = [
   "server_stopping",
   "storage_full",
+  "request_rate_limit",
+  "queue_too_long",
 ]
 
 /** Seconds until a repeat makes sense, for a type that answers 429. */
-const retryAfterSeconds: Partial<Record<PlatformErrorType, number>> = { storage_full: 5 }
+const retryAfterSeconds: Partial<Record<PlatformErrorType, number>> = {
+  storage_full: 5,
+  queue_too_long: 5,
+}
 const retryAfterSecondsDefault = 1
 
 export function isPlatformErrorType(text: string): text is PlatformErrorType {
@@ -122,6 +137,8 @@ export function platformErrorAnswer(
   const headers: Record<string, string> = {
     "content-type": "application/json",
     "x-fal-error-type": type,
+    // Two pages of the documentation name two headers for the same thing; clients may read either.
+    "x-fal-retryable": String(retryable),
   }
   const body: Record<string, unknown> = { detail, error_type: type }
   if (retryable) headers["x-fal-needs-retry"] = "1"

@@ -2,7 +2,9 @@ import { describe, expect, test } from "vitest"
 import {
   allowedFromApp,
   appHeaders,
+  parseFlag,
   parsePrefer,
+  parseStartTimeout,
   requestHeaders,
   responseHeaders,
   strippedFromCaller,
@@ -191,4 +193,46 @@ describe("hosts", () => {
     const wanted = ["run", "queue", "ws", "rest", "kv", "files", "v1", "api", "console", "health"]
     expect(reservedSegments).toEqual([...wanted, "metrics", ".well-known", "_"])
   })
+})
+
+test.each([
+  ["30", 30_000],
+  ["30.0", 30_000],
+  [" 1.5 ", 1_500],
+  [".25", 250],
+  ["1e2", 100_000],
+  ["0.1", 100],
+  ["0.0999", 100],
+  ["0.099", null],
+  ["0", null],
+  ["-5", null],
+  ["Infinity", null],
+  ["0x10", null],
+  ["1 s", null],
+  ["", null],
+])("a start timeout of %j is %s milliseconds", (text, milliseconds) => {
+  expect(parseStartTimeout({ "x-fal-request-start-timeout": text })).toBe(milliseconds)
+  expect(parseStartTimeout({ "x-fal-request-timeout": text })).toBe(milliseconds)
+})
+
+test("of two start timeouts the newer name wins, where it is well-formed; far ones are bounded", () => {
+  const older = { "x-fal-request-timeout": "7" }
+  expect(parseStartTimeout({ ...older, "x-fal-request-start-timeout": "3" })).toBe(3_000)
+  expect(parseStartTimeout({ ...older, "x-fal-request-start-timeout": "never" })).toBe(7_000)
+  expect(parseStartTimeout({ "x-fal-request-start-timeout": ["3", "4"] })).toBeNull()
+  expect(parseStartTimeout({ "x-fal-request-timeout": "9e300" })).toBe(315_360_000_000)
+})
+
+test.each([
+  ["1", true],
+  ["TRUE", true],
+  [" yes", true],
+  ["0", false],
+  ["false", false],
+  ["no", false],
+  ["2", null],
+  ["", null],
+  [undefined, null],
+])("the flag %j is %s", (text, flag) => {
+  expect(parseFlag(text)).toBe(flag)
 })

@@ -47,6 +47,39 @@ export const appHeaders = {
   runnerHealthCheck: "x-fal-runner-health-check",
 } as const
 
+/** Shortest start deadline that a caller can set, in milliseconds. */
+export const startTimeoutMsMin = 100
+/** A deadline further away is none that anyone could tell from it. */
+const startTimeoutMsMax = 10 * 365 * 24 * 3_600_000
+
+/**
+ * How long a caller gives its request to start, in milliseconds; null when it does not say, or says it malformed. The
+ * newer of the two headers wins where it is well-formed.
+ *
+ *     parseStartTimeout({ "x-fal-request-timeout": "30.0" }) // 30000
+ */
+export function parseStartTimeout(
+  headers: Record<string, string | string[] | undefined>,
+): number | null {
+  const { startTimeout, requestTimeout } = requestHeaders
+  return parseSeconds(headers[startTimeout]) ?? parseSeconds(headers[requestTimeout])
+}
+
+function parseSeconds(value: string | string[] | undefined): number | null {
+  const text = typeof value === "string" ? value.trim() : ""
+  if (!/^(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i.test(text)) return null
+  const milliseconds = Math.round(Number(text) * 1_000)
+  if (milliseconds < startTimeoutMsMin) return null
+  return Math.min(milliseconds, startTimeoutMsMax)
+}
+
+/** Of a header that says yes or no: `1`, `true`, `yes`, or `0`, `false`, `no`; null for anything else. */
+export function parseFlag(value: string | string[] | undefined): boolean | null {
+  const word = typeof value === "string" ? value.trim().toLowerCase() : ""
+  if (["1", "true", "yes"].includes(word)) return true
+  return ["0", "false", "no"].includes(word) ? false : null
+}
+
 /** Longest wait that `Prefer` can ask for, in seconds. */
 export const preferWaitMax = 60
 

@@ -22,7 +22,9 @@ export {
 export {
   allowedFromApp,
   appHeaders,
+  parseFlag,
   parsePrefer,
+  parseStartTimeout,
   preferWaitMax,
   requestHeaders,
   responseHeaders,
@@ -63,6 +65,7 @@ export {
   type LogLevel,
   type PingFrame,
   type PongFrame,
+  type RetireFrame,
   type RunnerFrame,
   type SettledFrame,
   type StoredFrame,
@@ -87,3 +90,15 @@ export {
   requestStates,
   toWireStatus,
 } from "./request-state.ts"
+export {
+  type SignedWebhook,
+  type WebhookKey,
+  type WebhookKeyPair,
+  type WebhookKeySet,
+  isSignedWebhook,
+  makeWebhookKey,
+  signWebhook,
+  webhookHeaders,
+  webhookMessage,
+  webhookToleranceSeconds,
+} from "./webhook/webhook-signature.ts"

@@ -79,10 +79,17 @@ const runnerFrame: fc.Arbitrary<RunnerFrame> = fc.oneof(
   fc.record({
     type: fc.constant("failed" as const),
     lease: token,
-    reason: fc.constantFrom("exception", "aborted", "incomplete_response", "unknown_app"),
+    reason: fc.constantFrom(
+      "exception",
+      "aborted",
+      "incomplete_response",
+      "unknown_app",
+      "timed_out",
+    ),
     detail: text,
     inferenceMs: amount,
   }),
+  fc.record({ type: fc.constant("retire" as const), why: text }),
   fc.record({ type: fc.constant("pong" as const), at: amount }),
 )
 
@@ -106,6 +113,7 @@ const gatewayFrame: fc.Arbitrary<GatewayFrame> = fc.oneof(
     headers: record,
     fileBase: text,
     logBytesMax: fc.nat(),
+    timeoutMs: amount,
   }),
   fc.record({ type: fc.constant("stored" as const), lease: token, seq: fc.nat() }),
   fc.record({

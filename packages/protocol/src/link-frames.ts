@@ -151,10 +151,11 @@ const fromRunner: { [Type in RunnerFrame["type"]]: Fields<Extract<RunnerFrame, {
     },
     failed: {
       lease: token,
-      reason: oneOf("exception", "aborted", "incomplete_response", "unknown_app"),
+      reason: oneOf("exception", "aborted", "incomplete_response", "unknown_app", "timed_out"),
       detail: text(),
       inferenceMs: amount,
     },
+    retire: { why: name },
     pong: { at: amount },
   }
 
@@ -178,6 +179,7 @@ const fromGateway: {
     headers: textRecord,
     fileBase: text(4_096),
     logBytesMax: integer(0),
+    timeoutMs: amount,
   },
   stored: { lease: token, seq: integer(0) },
   settled: { lease: token, result: oneOf("settled", "repeated", "stale") },

@@ -70,7 +70,13 @@ export interface DoneFrame {
 }
 
 /** Why an attempt gave no answer. `lost` is never sent: it is the gateway's own finding. */
-export type FailureReason = "exception" | "aborted" | "incomplete_response" | "unknown_app"
+export type FailureReason =
+  | "exception"
+  | "aborted"
+  | "incomplete_response"
+  | "unknown_app"
+  /** The app worked for longer than `assign.timeoutMs`. */
+  | "timed_out"
 
 export interface FailedFrame {
   type: "failed"
@@ -78,6 +84,12 @@ export interface FailedFrame {
   reason: FailureReason
   detail: string
   inferenceMs: number
+}
+
+/** The runner wants to be replaced: an app does not end when it is told to. */
+export interface RetireFrame {
+  type: "retire"
+  why: string
 }
 
 export interface PongFrame {
@@ -92,6 +104,7 @@ export type RunnerFrame =
   | EventFrame
   | DoneFrame
   | FailedFrame
+  | RetireFrame
   | PongFrame
 
 export interface WelcomeFrame {
@@ -118,6 +131,8 @@ export interface AssignFrame {
   /** Where outputs will be read: `context.file()` returns `${fileBase}/${name}`. */
   fileBase: string
   logBytesMax: number
+  /** How long the app may work. */
+  timeoutMs: number
 }
 
 export interface StoredFrame {

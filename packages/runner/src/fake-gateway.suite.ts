@@ -327,6 +327,7 @@ export function assignFrame(lease: string, fields: Partial<AssignFrame> = {}): A
     headers: {},
     fileBase: "http://127.0.0.1:3250/files",
     logBytesMax: 1024 * 1024,
+    timeoutMs: 60_000,
     ...fields,
   }
 }

@@ -58,6 +58,7 @@ function startRunner(fields: Partial<RunnerCommand> = {}): ChildProcess {
     slots: 2,
     apps: [join(folder, "app.mjs")],
     ownOrigins: [],
+    graceMs: 10_000,
     linkLoss: "resume",
     allowPrivateTargets: false,
     ...fields,

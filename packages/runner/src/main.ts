@@ -33,7 +33,7 @@ process.exit(await main(command))
 async function main(given: RunnerCommand): Promise<number> {
   const startedAt = await processStartTime(process.pid)
   if (startedAt === null) throw new Error("The system does not tell when this process started.")
-  const { build, socket, slots, linkLoss, ownOrigins, allowPrivateTargets } = given
+  const { build, socket, slots, linkLoss, ownOrigins, allowPrivateTargets, graceMs } = given
   const identity = { pid: process.pid, startedAt, build, socket }
   if (!(await createIdentity(given.identity, identity))) {
     note("Another runner is at work here.")
@@ -50,7 +50,7 @@ async function main(given: RunnerCommand): Promise<number> {
     linkLoss,
     orphaned: "end",
     // Where the runner ends with its link, one that never came must not keep it for long.
-    timing: linkLoss === "exit" ? { orphanMs: firstLinkMs } : {},
+    timing: { graceMs, ...(linkLoss === "exit" ? { orphanMs: firstLinkMs } : {}) },
     note,
   })
   process.on("SIGTERM", () => runner.drain())

@@ -76,6 +76,7 @@ function startRunner(apps: HostedApp[], options: Partial<RunnerOptions> = {}): R
 }
 
 const isSettled = (lease: string) => gateway.leases.get(lease)?.settledCount === 1
+const retires = () => gateway.frames.filter((frame) => frame.type === "retire")
 const failure = (lease: string): FailedFrame => {
   const { outcome } = gateway.lease(lease)
   if (outcome?.type !== "failed") throw new Error(`${lease} did not fail`)
@@ -151,7 +152,7 @@ describe("an attempt", () => {
     expect(gate.calls[0]!.context.signal.aborted).toBe(true)
   })
 
-  test("that ignores its signal loses its outcome, and its slot is free only when it ends", async () => {
+  test("that ignores its signal loses its outcome, and its runner asks to be replaced", async () => {
     const gate = new Gate(false)
     startRunner([gate.app], { timing: { graceMs: 10 } })
     gateway.assign("l1")
@@ -159,13 +160,78 @@ describe("an attempt", () => {
     gateway.send({ type: "cancel", lease: "l1", reason: "client_cancelled" })
     await gateway.until(() => isSettled("l1"))
     expect(failure("l1").reason).toBe("aborted")
+    await gateway.until(() => retires().length === 1)
+    expect(retires()[0]).toMatchObject({ why: "local/test did not stop when it was told to" })
     gateway.assign("l2")
     gateway.send({ type: "ping", at: 1 })
     await gateway.until(() => gateway.frames.some((frame) => frame.type === "pong"))
     expect(gateway.leases.has("l2")).toBe(false)
     gate.calls[0]!.finish()
-    await gateway.until(() => gateway.leases.get("l2")?.accepted === true)
+    gateway.send({ type: "ping", at: 2 })
+    await gateway.until(() => gateway.frames.filter(({ type }) => type === "pong").length === 2)
+    expect(gateway.leases.has("l2")).toBe(false)
     expect(gateway.lease("l1").outcomesReceived).toBe(1)
+  })
+
+  test("goes on while its runner is replaced, and a new link is told of it again", async () => {
+    const stuck = new Gate(false)
+    const other = new Gate()
+    const apps = [{ ...stuck.app, id: "local/stuck" }, other.app]
+    const runner = startRunner(apps, { slots: 3, timing: { graceMs: 10 } })
+    gateway.assign("l1", { app: "local/stuck" })
+    gateway.assign("l2")
+    await gateway.until(() => other.calls.length === 1 && stuck.calls.length === 1)
+    gateway.send({ type: "cancel", lease: "l1", reason: "client_cancelled" })
+    await gateway.until(() => retires().length === 1)
+    gateway.cut()
+    await gateway.until(() => retires().length === 2)
+    expect(gateway.credits).toBe(0)
+    other.calls[0]!.finish(ok("[2]"))
+    await gateway.until(() => isSettled("l2"))
+    expect(gateway.lease("l2").outcome).toMatchObject({ type: "done" })
+    gateway.send({ type: "exit" })
+    expect(await runner.ended).toBe("exit")
+  })
+
+  test("that takes too long gets its signal and fails as timed out", async () => {
+    const gate = new Gate()
+    startRunner([gate.app])
+    gateway.assign("l1", { timeoutMs: 20 })
+    await gateway.until(() => isSettled("l1"))
+    expect(failure("l1").reason).toBe("timed_out")
+    expect(failure("l1").inferenceMs).toBeGreaterThan(10)
+    expect(String(gate.calls[0]!.context.signal.reason)).toContain("longer than 0.02 s")
+    expect(retires()).toHaveLength(0)
+  })
+
+  test("that takes too long and ignores its signal costs its runner", async () => {
+    const gate = new Gate(false)
+    startRunner([gate.app], { timing: { graceMs: 10 } })
+    gateway.assign("l1", { timeoutMs: 20 })
+    await gateway.until(() => isSettled("l1"))
+    expect(failure("l1").reason).toBe("timed_out")
+    await gateway.until(() => retires().length === 1)
+  })
+
+  test("that answers within its grace has answered", async () => {
+    const late = app(
+      (_call, { signal }) =>
+        new Promise((resolve) => signal.addEventListener("abort", () => resolve(ok()))),
+    )
+    startRunner([late])
+    gateway.assign("l1", { timeoutMs: 20 })
+    await gateway.until(() => isSettled("l1"))
+    expect(gateway.lease("l1").outcome).toMatchObject({ type: "done", status: 200 })
+  })
+
+  test("that is cancelled before its time is over fails as aborted, not as timed out", async () => {
+    const gate = new Gate(false)
+    startRunner([gate.app], { timing: { graceMs: 60 } })
+    gateway.assign("l1", { timeoutMs: 30 })
+    await gateway.until(() => gateway.leases.get("l1")?.accepted === true)
+    gateway.send({ type: "cancel", lease: "l1", reason: "client_cancelled" })
+    await gateway.until(() => isSettled("l1"))
+    expect(failure("l1").reason).toBe("aborted")
   })
 
   test("keeps its log within the request's limit, with one mark", async () => {

@@ -68,6 +68,8 @@ export class Runner {
   /** The gateway said `drain` on this link. */
   #draining = false
   #terminating: NodeJS.Timeout | null = null
+  /** Why this runner must be replaced; the gateway tells it to exit when its other attempts have ended. */
+  #retiring: string | null = null
   #resolveEnded!: (end: RunnerEnd) => void
   #isEnding = false
 
@@ -130,6 +132,7 @@ export class Runner {
     }
     for (const attempt of this.#attempts.values()) this.#sayAgain(attempt)
     this.#note(`Linked; ${this.#attempts.size} attempts go on, ${frame.abandon.length} given up.`)
+    if (this.#retiring !== null) this.#link.send({ type: "retire", why: this.#retiring })
     this.#grant()
   }
 
@@ -174,6 +177,7 @@ export class Runner {
       now: this.#options.now ?? Date.now,
       sendEvent: (event) => this.#link.send({ type: "event", lease: frame.lease, event }),
       onOutcome: () => this.#onOutcome(attempt),
+      onStuck: () => this.#retire(`${frame.app} did not stop when it was told to`),
       createTransfer: (options) =>
         new Transfer({
           ...options,
@@ -221,6 +225,14 @@ export class Runner {
     this.#sendOutcome(attempt)
   }
 
+  /** Nothing but the end of this process ends such an app. */
+  #retire(why: string): void {
+    if (this.#retiring !== null || this.#isEnding) return
+    this.#retiring = why
+    this.#note(`${why}: this runner asks to be replaced.`)
+    this.#link.send({ type: "retire", why })
+  }
+
   #settled(lease: string): void {
     const attempt = this.#attempts.get(lease)
     if (attempt === undefined) return
@@ -242,6 +254,7 @@ export class Runner {
   /** Gives the gateway a credit for every slot that nothing runs in, waits for or was promised. */
   #grant(): void {
     if (!this.#link.linked || this.#draining || this.#terminating !== null) return
+    if (this.#retiring !== null) return
     if (this.#isUnsettledFull()) return
     const count = this.#options.slots - this.#running - this.#waiting.length - this.#credits
     if (count <= 0) return

@@ -32,6 +32,29 @@ export interface Config {
   allowPrivateTargets: boolean | null
   timing: Timing
   limits: Limits
+  webhooks: Webhooks
+}
+
+export interface Webhooks {
+  /** How long a delivery's first try may take, and each later one. */
+  firstTimeoutMs: number
+  retryTimeoutMs: number
+  /** After the first try; then the delivery is exhausted. */
+  retriesMax: number
+  /** Before the first retry; doubled before each later one, up to the maximum. */
+  retryBaseMs: number
+  retryDelayMaxMs: number
+  /** Due deliveries that nobody was told of are looked for so often. */
+  pollEveryMs: number
+  /** Tries at a time, in all and to one origin. */
+  triesMax: number
+  triesPerOriginMax: number
+  /** A larger output is not sent along: the receiver is told to fetch it. */
+  payloadBytesMax: number
+  /** Outputs in memory for the tries under way, together. */
+  payloadBytesHeldMax: number
+  /** Of an answer's body, what is kept for people to read. */
+  answerBytesMax: number
 }
 
 export interface Timing {
@@ -58,6 +81,19 @@ export interface Timing {
   streamPingMs: number
   /** A body may stand still for so long before its speed counts. */
   bodyGraceMs: number
+  /** Backoff between the attempts of a request: from, to. */
+  retryMinMs: number
+  retryMaxMs: number
+  /** Backoffs and start deadlines that nobody was told of are looked for at least so often. */
+  dueEveryMs: number
+  /** How long an app may take to end after it was told to; then its runner is replaced. */
+  graceMs: number
+  /** How long a runner that is being replaced may go on with its other attempts. */
+  retireMs: number
+  /** An app's answers (503, `x-fal-stop-runner`) have a runner replaced at most so often. */
+  stopRunnerEveryMs: number
+  /** An app that does not say works at most so long on an attempt. */
+  requestTimeoutMs: number
   /** How often blobs that no row names are looked for, and how old they must be to be deleted. */
   sweepEveryMs: number
   orphanBlobMs: number
@@ -89,6 +125,12 @@ export interface Limits {
   fetchBytesMax: number
   fetchTimeoutMs: number
   connectionsMax: number
+  /** Requests of one account that run at a time; 0: no limit. A key may narrow this and the next one. */
+  concurrencyMax: number
+  /** Requests that one account may make a second, as many at once; 0: no limit. */
+  requestsPerSecondMax: number
+  /** Keys there may be, revoked ones included. */
+  keysMax: number
 }
 
 const mebibyte = 1024 * 1024
@@ -121,6 +163,13 @@ export const defaultConfig: Config = {
     keepAliveMs: 72_000,
     streamPingMs: 15_000,
     bodyGraceMs: 10_000,
+    retryMinMs: 500,
+    retryMaxMs: 30_000,
+    dueEveryMs: 5_000,
+    graceMs: 10_000,
+    retireMs: 30_000,
+    stopRunnerEveryMs: 30_000,
+    requestTimeoutMs: 3_600_000,
     sweepEveryMs: 3_600_000,
     orphanBlobMs: 3_600_000,
   },
@@ -139,5 +188,21 @@ export const defaultConfig: Config = {
     fetchBytesMax: 64 * mebibyte,
     fetchTimeoutMs: 20_000,
     connectionsMax: 20_000,
+    concurrencyMax: 0,
+    requestsPerSecondMax: 0,
+    keysMax: 10_000,
+  },
+  webhooks: {
+    firstTimeoutMs: 15_000,
+    retryTimeoutMs: 120_000,
+    retriesMax: 31,
+    retryBaseMs: 2_000,
+    retryDelayMaxMs: 3_600_000,
+    pollEveryMs: 1_000,
+    triesMax: 512,
+    triesPerOriginMax: 8,
+    payloadBytesMax: 4 * mebibyte,
+    payloadBytesHeldMax: 64 * mebibyte,
+    answerBytesMax: 1_024,
   },
 }

@@ -9,13 +9,21 @@ export interface Hints {
   work(app: string): void
   /** This running request was asked to stop; its holder should be told. */
   cancel(requestId: string, cause: CancelCause): void
+  /** A webhook's delivery was made due. */
+  delivery(): void
+  /** A key was made or revoked; what it opened is to be looked at again: calls, streams, links. */
+  keyChanged(id: string): void
   onWork(listener: (app: string) => void): void
+  onKeyChanged(listener: (id: string) => void): void
+  onDelivery(listener: () => void): void
   onCancel(listener: (requestId: string, cause: CancelCause) => void): void
 }
 
 /** Hints within one process. */
 export class LocalHints implements Hints {
   readonly #work: ((app: string) => void)[] = []
+  readonly #delivery: (() => void)[] = []
+  readonly #keyChanged: ((id: string) => void)[] = []
   readonly #cancel: Parameters<Hints["onCancel"]>[0][] = []
 
   work(app: string): void {
@@ -24,6 +32,22 @@ export class LocalHints implements Hints {
 
   cancel(requestId: string, cause: CancelCause): void {
     for (const listener of this.#cancel) listener(requestId, cause)
+  }
+
+  delivery(): void {
+    for (const listener of this.#delivery) listener()
+  }
+
+  onDelivery(listener: () => void): void {
+    this.#delivery.push(listener)
+  }
+
+  keyChanged(id: string): void {
+    for (const listener of this.#keyChanged) listener(id)
+  }
+
+  onKeyChanged(listener: (id: string) => void): void {
+    this.#keyChanged.push(listener)
   }
 
   onWork(listener: (app: string) => void): void {

@@ -16,9 +16,9 @@ function gateway(): Server {
 }
 
 const at =
-  (host: string, key: string | null = null) =>
+  (host: string, key: string | null = null, anyKey = false) =>
   () =>
-    checkExposure({ ...defaultConfig, host, key })
+    checkExposure({ ...defaultConfig, host, key }, anyKey)
 
 test("a server without a key serves loopback alone", () => {
   for (const host of ["127.0.0.1", "127.9.9.9", "::1", "localhost"]) expect(at(host)).not.toThrow()
@@ -27,6 +27,7 @@ test("a server without a key serves loopback alone", () => {
     expect(isLoopbackHost(host)).toBe(false)
   }
   expect(at("0.0.0.0", "id:secret")).not.toThrow()
+  expect(at("0.0.0.0", null, true)).not.toThrow()
 })
 
 describe("listen", () => {

@@ -4,12 +4,12 @@ import { isIPv6 } from "node:net"
 import type { Config } from "./config.ts"
 import { StartError } from "./data-folder.ts"
 
-/** Refuses to serve strangers without a key: open mode is for loopback alone. */
-export function checkExposure(config: Config): void {
-  if (config.key !== null || isLoopbackHost(config.host)) return
+/** Refuses to serve strangers without a key: open mode is for loopback alone. `anyKey`: the store has one. */
+export function checkExposure(config: Config, anyKey: boolean): void {
+  if (anyKey || config.key !== null || isLoopbackHost(config.host)) return
   throw new StartError(
     "public_without_key",
-    `Refusing to listen on ${config.host} without a key: set TINTYPE_KEY=id:secret, or bind to 127.0.0.1`,
+    `Refusing to listen on ${config.host} without a key: make one with tintype keys create, set TINTYPE_KEY=id:secret, or bind to 127.0.0.1`,
   )
 }
 

@@ -32,6 +32,7 @@ export async function makeLocalRunner(setting: LocalRunnerSetting): Promise<Loca
       ownOrigins: ownOrigins(config, url),
       // Rows that live in memory are gone with this process, so nobody could adopt its runner.
       linkLoss: folder.inMemory ? "exit" : "resume",
+      graceMs: config.timing.graceMs,
       allowPrivateTargets: config.allowPrivateTargets ?? isLoopbackHost(config.host),
     },
     secret: folder.secret,
@@ -72,7 +73,12 @@ async function build(config: Config): Promise<string> {
     const { mtimeMs, size } = await stat(fileURLToPath(url))
     return `${url} ${mtimeMs} ${size}`
   })
-  const settings = JSON.stringify([await Promise.all(apps), config.runner.slots, config.pace])
+  const settings = JSON.stringify([
+    await Promise.all(apps),
+    config.runner.slots,
+    config.pace,
+    config.timing.graceMs,
+  ])
   return await buildId(settings, folders)
 }
 

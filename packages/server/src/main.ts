@@ -1,24 +1,28 @@
 import { randomBytes, randomUUID } from "node:crypto"
 import type { Server } from "node:http"
 import { join } from "node:path"
+import type { WebhookKey } from "@tintype/protocol"
 import type { BlobStore } from "./blob.ts"
 import { dropStartupGarbage } from "@tintype/runner/supervision"
 import { openDiskBlobs } from "./blobs/disk/disk-blobs.ts"
 import { appModules, readAppRows } from "./apps/served-apps.ts"
+import { systemClock } from "./clock.ts"
 import type { Config } from "./config.ts"
 import { openDataFolder, type DataFolder } from "./data-folder.ts"
 import { Dispatcher } from "./dispatcher/dispatcher.ts"
-import { LinkServer } from "./dispatcher/link-server.ts"
+import { LinkServer } from "./dispatcher/link/link-server.ts"
 import type { LocalRunner } from "./dispatcher/local-runner.ts"
-import { Transfers } from "./dispatcher/transfers.ts"
+import { Transfers } from "./dispatcher/link/transfers.ts"
 import type { RequestRecord } from "./domain/request.ts"
 import { createGateway } from "./gateway/gateway.ts"
 import type { GatewayParts } from "./gateway/parts.ts"
-import { LocalHints } from "./hints.ts"
-import { checkExposure, closeGateway, listen } from "./listen.ts"
+import { type Hints, LocalHints } from "./hints.ts"
+import { checkExposure, closeGateway, isLoopbackHost, listen } from "./listen.ts"
 import { makeLocalRunner, startLocalRunner } from "./local-runner-setting.ts"
 import { Sweeper } from "./maintenance/sweeper.ts"
-import { ServerLog, type LogStreams } from "./server-log.ts"
+import { ServerLog, type LogStreams } from "./log/server-log.ts"
+import { Deliverer, type DelivererParts } from "./webhooks/deliverer.ts"
+import { openSigningKey, publicHalf } from "./webhooks/signing-key.ts"
 import { SnapshotCache } from "./snapshot-cache.ts"
 import type { AppRow, Store } from "./store.ts"
 import { openSqliteStore } from "./stores/sqlite/sqlite-store.ts"
@@ -29,6 +33,8 @@ export const exitRestart = 70
 export interface TintypeServer {
   /** Base address, without a slash at the end. */
   url: string
+  /** No key is needed, as of its start. */
+  open: boolean
   /** Drains, then ends; `now` skips the wait, also that of a stop under way. */
   stop(options?: { now?: boolean }): Promise<void>
   /** Folds the store's write-ahead log into its file; logged when it starts and ends. */
@@ -45,7 +51,6 @@ export async function startServer(
   config: Config,
   streams: LogStreams = { out: process.stdout, err: process.stderr },
 ): Promise<TintypeServer> {
-  checkExposure(config)
   const log = new ServerLog(config.log, streams)
   await using undo = new AsyncDisposableStack()
   const folder = await openDataFolder(config.data)
@@ -55,11 +60,13 @@ export async function startServer(
   // From here on it is `stop` that takes the parts down.
   const parts = undo.move()
   const checkpoint = () => void runCheckpoint(server.gatewayParts.store, log)
-  return { url: server.url, checkpoint, ...stoppable(config, server, parts, log) }
+  const { url, open } = server
+  return { url, open, checkpoint, ...stoppable(config, server, parts, log) }
 }
 
 interface Composition {
   url: string
+  open: boolean
   gatewayParts: GatewayParts
   gateway: Server
   dispatcher: Dispatcher
@@ -76,17 +83,19 @@ async function compose(
   const reading = readAppRows(appModules(config.apps))
   // Should something else fail first, this failure is not the one to tell of.
   reading.catch(() => {})
-  const store = await openStore(config, folder, log, commits)
+  const hints = new LocalHints()
+  const store = await openStore(config, folder, log, { commits, hints })
   undo.defer(() => store.close())
   const blobs = await openDiskBlobs({ folder: join(folder.path, "blobs") })
   undo.defer(() => blobs.close())
+  const anyKey = await store.anyKey()
+  checkExposure(config, anyKey)
   const { ended } = await store.recover()
   if (ended > 0) log.write({ event: "recovered", ended })
   const apps = await reading
   for (const app of apps) await store.putApp(app)
 
   const snapshots = new SnapshotCache(store, config.limits.snapshotBytesMax)
-  const hints = new LocalHints()
   const { timing, limits } = config
   const write = (entry: object) => log.write({ ...entry })
   const onRunner = (pid: number) => runner?.onHello(pid)
@@ -108,6 +117,8 @@ async function compose(
   const sweeper = startSweeper(config, store, blobs, write)
   undo.defer(() => sweeper.stop())
 
+  const delivering = { config, folder, store, blobs, hints, commits, undo, log: write }
+  const webhookKeys = await startDeliverer(delivering)
   const gatewayParts: GatewayParts = {
     config,
     store,
@@ -115,6 +126,8 @@ async function compose(
     snapshots,
     events: dispatcher.events,
     hints,
+    webhookKeys,
+    localSecret: folder.secret,
     newId: randomUUID,
     health: () => healthOf(dispatcher, apps),
     log: write,
@@ -134,7 +147,7 @@ async function compose(
   await links.listen(folder.socketPath)
   undo.defer(() => links.close())
   if (runner !== null) startLocalRunner(runner, dispatcher, write)
-  return { url, gatewayParts, gateway, dispatcher, runner }
+  return { url, open: config.key === null && !anyKey, gatewayParts, gateway, dispatcher, runner }
 }
 
 function newLease(): string {
@@ -145,13 +158,17 @@ async function openStore(
   config: Config,
   folder: DataFolder,
   log: ServerLog,
-  commits: ((changed: RequestRecord[]) => void)[],
+  { commits, hints }: { commits: ((changed: RequestRecord[]) => void)[]; hints: Hints },
 ): Promise<Store> {
   return await openSqliteStore({
     path: folder.database,
     limits: config.limits,
+    retry: config.timing,
     onCommit: (changed) => {
       for (const commit of commits) commit(changed)
+    },
+    onFreed: (apps) => {
+      for (const app of apps) hints.work(app)
     },
     onFatal: (error) => {
       // What the disk holds is unknown, so nothing more may be answered: recovery decides.
@@ -159,6 +176,40 @@ async function openStore(
       process.exit(exitRestart)
     },
   })
+}
+
+/** Tries of webhooks under way at a stop may take so long; others are made again after the next start. */
+const deliveryGraceMs = 2_000
+
+/** Resolves to the keys that receivers verify by. */
+async function startDeliverer({
+  config: { webhooks: settings, allowPrivateTargets, host },
+  folder,
+  hints,
+  commits,
+  undo,
+  ...parts
+}: Pick<DelivererParts, "store" | "blobs" | "log"> & {
+  config: Config
+  folder: DataFolder
+  hints: Hints
+  commits: ((changed: RequestRecord[]) => void)[]
+  undo: AsyncDisposableStack
+}): Promise<WebhookKey[]> {
+  const key = await openSigningKey(folder.path)
+  const deliverer = new Deliverer({
+    ...parts,
+    key,
+    settings,
+    allowPrivate: allowPrivateTargets ?? isLoopbackHost(host),
+    clock: systemClock,
+    random: Math.random,
+  })
+  commits.push((changed) => deliverer.commit(changed))
+  hints.onDelivery(() => deliverer.wake())
+  deliverer.start()
+  undo.defer(() => deliverer.close(deliveryGraceMs))
+  return [publicHalf(key)]
 }
 
 function startSweeper(

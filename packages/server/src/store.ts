@@ -1,4 +1,5 @@
 import type { AttemptEvent, HeldAttempt } from "@tintype/protocol"
+import type { Delivery, DeliveryState, DeliveryTry, RetryPolicy } from "./domain/delivery.ts"
 import type {
   AttemptResult,
   Body,
@@ -26,15 +27,26 @@ export type { AttemptResult, NewRequest } from "./domain/request.ts"
  * 6. Claims go in order of (turn, sequence) within an app; `positions` counts exactly the queued requests before.
  * 7. What a request becomes is decided in `domain/`, by pure functions; an adapter only persists it.
  * 8. `onCommit` gets the changed records after COMMIT, in commit order, before the writes' promises resolve.
+ * 9. A terminal state and the delivery that it owes are one commit; there is no delivery before.
+ *
+ * 10. A request that waits out its backoff keeps its turn, counts in positions, holds up nobody behind it and is not
+ *     claimed before it is due; a queued request whose start deadline has passed is never claimed.
+ *
+ * 11. At most as many pooled requests of an account, and of a key that narrows it, run at a time as the limit in force
+ *     when they were submitted says; those over it wait in the queue, in their order, and hold up nobody else.
  *
  * Errors: `StoreError` with code `full` (no disk space or the batch queue is at its limit: nothing was
- * written, try later), `closed`, or `corrupt`. A COMMIT that fails for another reason is fatal: nothing of the batch is
+ * written, try later), `limited`, `closed`, or `corrupt`. A COMMIT that fails for another reason is fatal: nothing of the batch is
  * answered and `onFatal` is called.
  */
 export interface Store extends StoreReads {
   /** Adds the app or replaces it (same id); a row whose content is the same keeps its revision. */
   putApp(app: AppRow): Promise<void>
-  /** A new queued request, with its turn. Rejects when `id` exists (a bug of the caller). */
+  /**
+   * A new queued request, with its turn. Rejects when `id` exists (a bug of the caller), and with `queue_too_long`, in
+   * the same transaction, when more than `queueLengthMax` requests of the app are queued; with `limited` when its door
+   * does not wait and its account or key has as many requests on the way as may run.
+   */
   submit(request: NewRequest): Promise<RequestRecord>
   /** Starts attempts on the heads of the queues, at most one a lease, apps taking turns in the order given. A session that is not open gets none. */
   claim(order: ClaimOrder): Promise<Claim[]>
@@ -47,6 +59,11 @@ export interface Store extends StoreReads {
     id: string,
     errorType: "runner_scheduling_failure" | "startup_timeout",
   ): Promise<boolean>
+  /**
+   * Does what has become due: lets requests start whose backoff has passed, and ends those that did not start before
+   * their deadline, so many at a time. A claim does the same for what it meets, so that being late costs latency only.
+   */
+  advance(): Promise<Advance>
   /** A runner's `hello`: creates or resumes its session and says what becomes of its attempts. */
   openSession(hello: SessionHello): Promise<SessionResumption>
   /** Pushes back the expiry of sessions that were heard from. */
@@ -62,6 +79,16 @@ export interface Store extends StoreReads {
    */
   appendEvents(batches: EventBatch[]): Promise<{ lease: string; storedSeq: number }[]>
   addFile(file: FileRow): Promise<void>
+  /** Adds a key, and its account when there is none of that name. */
+  createKey(key: NewKey): Promise<KeyRow>
+  /** Ends a key for good; one that was revoked before keeps its time. Null when there is none. */
+  revokeKey(id: string): Promise<KeyRow | null>
+  /** Notes when keys were last used. Times only go forward; unknown ids are passed over. */
+  touchKeys(uses: { id: string; at: number }[]): Promise<void>
+  /** Writes a try, and what the delivery becomes by it. Nothing is written when the try of that number is there already. */
+  recordTry(made: RecordedTry): Promise<Delivery | "unknown" | "repeated">
+  /** Makes a request's delivery pending again, at once; null when it has none. */
+  requeueDelivery(request: string): Promise<Delivery | null>
   /** Start-up: ends what does not survive a restart (door policy). Before anything else is called. */
   recover(): Promise<{ ended: number }>
   /** Commits what is pending and closes. Later calls reject with `closed`. */
@@ -80,11 +107,24 @@ export interface StoreReads {
   /** Queued requests before each of these; null for one that is not queued. */
   positions(ids: string[]): Promise<(number | null)[]>
   queueLength(app: string): Promise<number>
+  /** When `advance` has something to do, in epoch milliseconds; null: never, as things are. */
+  nextDueAt(): Promise<number | null>
   appsWithWork(): Promise<string[]>
   sessions(): Promise<SessionRow[]>
   /** Who holds this lease, for a transfer: the running request it belongs to. */
   leaseHolder(lease: string): Promise<RequestRecord | null>
   file(name: string): Promise<FileRow | null>
+  key(id: string): Promise<KeyRow | null>
+  /** Every key there ever was, the revoked ones too, the oldest first. */
+  keys(): Promise<KeyRow[]>
+  /** Is there a key that was not revoked? */
+  anyKey(): Promise<boolean>
+  /** Pending deliveries whose time has come, earliest first, at most `perOrigin` of one origin. */
+  dueDeliveries(order: DueOrder): Promise<DueDelivery[]>
+  /** The delivery that a request owes or owed, and its tries in order. */
+  delivery(request: string): Promise<{ delivery: Delivery; tries: DeliveryTry[] } | null>
+  /** An account's deliveries, those of the newest requests first. */
+  deliveries(page: DeliveryPage): Promise<Delivery[]>
   /** Those of the names that no row refers to: what a sweep may delete. */
   unreferencedBlobs(names: string[]): Promise<string[]>
 }
@@ -92,6 +132,11 @@ export interface StoreReads {
 export interface StoreEvents {
   onCommit(changed: RequestRecord[]): void
   onFatal(error: Error): void
+  /**
+   * After `onCommit`: an app for each request that stopped running, where others that shared its limit may go now. A
+   * hint: who does not hear it finds the work later.
+   */
+  onFreed?(apps: string[]): void
 }
 
 export interface AppRow {
@@ -102,7 +147,50 @@ export interface AppRow {
   openapi: Record<string, unknown>
   /** By endpoint id: display name, category …: what `GET /v1/models` tells. */
   metadata: Record<string, unknown>
+  /** Who may call it; absent in the row of an older build, which counts as `private`. */
+  auth?: AppAuth
+  /** Whose it is; absent: `local`. */
+  account?: string
+  /** Where the app says otherwise than the configuration: how long an attempt may take, how long a run waits for a runner. */
+  timeouts?: { requestMs?: number; startupMs?: number }
   revision: number
+}
+
+/** `private`: its account and admins. `shared`: any key. `public`: everyone. */
+export type AppAuth = "private" | "shared" | "public"
+
+/** `api` calls endpoints, `admin` also administers every account, `runner` only links. */
+export type KeyScope = "api" | "admin" | "runner"
+
+/** What a key narrows; null: only its account's limit counts. */
+export interface KeyLimits {
+  /** Its requests that run at a time. */
+  concurrencyMax: number | null
+  /** Requests it may make a second. */
+  requestsPerSecondMax: number | null
+  /** Of the body of one request. */
+  bodyBytesMax: number | null
+}
+
+export interface NewKey {
+  id: string
+  /** SHA-256 of the secret, hex; the secret itself is never stored. */
+  secretHash: string
+  scope: KeyScope
+  name: string
+  account: string
+  /** Of a runner key: ids of the apps that it may host, `owner/alias` or `owner/*`. */
+  apps: string[]
+  limits: KeyLimits
+}
+
+export interface KeyRow extends NewKey {
+  createdAt: number
+  revokedAt: number | null
+  /** Up to a minute late. */
+  lastUsedAt: number | null
+  /** Rises with every change but a use; caches go by (id, version). */
+  version: number
 }
 
 export interface ClaimOrder {
@@ -128,6 +216,13 @@ export interface Settlement {
 }
 
 export type SettleResult = "settled" | "repeated" | "stale"
+
+export interface Advance {
+  /** The app of each request that may start again. */
+  released: string[]
+  /** How many were ended. */
+  ended: number
+}
 
 export interface CancelOrder {
   id: string
@@ -197,10 +292,47 @@ export interface FileRow {
   createdAt: number
 }
 
-export class StoreError extends Error {
-  readonly code: "full" | "closed" | "corrupt"
+export interface DueOrder {
+  /** Epoch milliseconds. */
+  now: number
+  limit: number
+  perOrigin: number
+}
 
-  constructor(code: "full" | "closed" | "corrupt", message: string, options?: ErrorOptions) {
+export interface DueDelivery {
+  delivery: Delivery
+  /** Of the output that it carries. */
+  payloadBytes: number
+}
+
+export interface RecordedTry {
+  /** Of the delivery's request. */
+  sequence: number
+  /** From 1. */
+  number: number
+  made: DeliveryTry
+  policy: Pick<RetryPolicy, "retriesMax" | "retryBaseMs" | "retryDelayMaxMs">
+  /** From [0, 1): spreads the next retry. */
+  random: number
+}
+
+export interface DeliveryPage {
+  account: string
+  /** Only those in this state. */
+  state?: DeliveryState
+  /** Only those of requests before this sequence: the last one of the page before. */
+  before?: number
+  limit: number
+}
+
+export class StoreError extends Error {
+  readonly code: "full" | "limited" | "closed" | "corrupt" | "queue_too_long"
+
+  constructor(
+    code: "full" | "limited" | "closed" | "corrupt" | "queue_too_long",
+    message: string,
+    options?: ErrorOptions,
+  ) {
     super(message, options)
     this.name = "StoreError"
     this.code = code

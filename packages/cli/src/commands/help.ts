@@ -8,6 +8,8 @@ const overview = `Tintype: the generative-media inference platform that you run 
   tintype serve                          start the server on http://127.0.0.1:3250
   tintype run ENDPOINT key=value …       make one request, save what comes out
   tintype models                         list what the server can run
+  tintype keys create|list|revoke        who may call the server
+  tintype webhooks list|show|resend      what receivers were told, and when
   tintype help COMMAND                   more about one of them
   tintype --version
 
@@ -19,7 +21,7 @@ const pages: Record<string, string> = {
   serve: `tintype serve: start the server, with a local runner and the built-in apps.
 
   --port N                  default 3250; 0 picks a free one and prints it
-  --host ADDRESS            default 127.0.0.1; any other needs TINTYPE_KEY
+  --host ADDRESS            default 127.0.0.1; any other needs a key: tintype help keys
   --data FOLDER             default .tintype; :memory: keeps nothing
   --log text|json           json: one object a line, nothing else
   --public-url URL          the base of the URLs in answers
@@ -60,7 +62,45 @@ For example:
   --url URL       the server; default TINTYPE_URL, then http://127.0.0.1:3250
   --json          as JSON
 `,
-  help: `tintype help COMMAND: more about serve, run or models.
+  keys: `tintype keys: who may call the server. Without a key only programs on its own machine may.
+
+  tintype keys create --scope SCOPE --name TEXT
+                    makes a key and prints it once, as id:secret
+  tintype keys list [--json]
+  tintype keys revoke ID
+                    ends a key within a second, and every call that it holds open
+
+  --scope SCOPE     api: calls models and reads its account's requests; admin: that, and administers all
+                    accounts; runner: links runners, nothing else
+  --account NAME    whose key it is; made when there is none; default local, which has all of open mode
+  --apps ID,…       of a runner key: the apps that it may host, owner/alias or owner/*
+  --concurrency-max N
+                    its requests that run at a time
+  --requests-per-second-max N
+  --body-bytes-max N
+  --data FOLDER     the server's data folder, whose secret administers on the same machine;
+                    default TINTYPE_DATA, then .tintype
+  --url URL         the server; default TINTYPE_URL, then http://127.0.0.1:3250
+  --json            as JSON
+
+From another machine an admin key in TINTYPE_KEY administers. When no server runs on this machine, the data folder
+is opened for this one command.
+`,
+  webhooks: `tintype webhooks: what became of the webhooks that requests asked for.
+
+  tintype webhooks list           the newest first
+  tintype webhooks show ID        the delivery of a request, every try of it
+  tintype webhooks resend ID      once more, at once, with all its retries
+
+  --state STATE     list: only those that are pending, delivered, failed or exhausted
+  --account NAME    list: with an admin key, another account's
+  --limit N         list: at most so many, default 50
+  --url URL         the server; default TINTYPE_URL, then http://127.0.0.1:3250
+  --json            as JSON
+
+A server that has keys wants an admin key in TINTYPE_KEY. Queries and credentials of the receivers' URLs are not shown.
+`,
+  help: `tintype help COMMAND: more about one of them.
 `,
 }
 

@@ -37,7 +37,7 @@ export async function serve(argv: string[], terminal: Terminal): Promise<number>
     terminal.out.write(
       config.log === "json"
         ? `${JSON.stringify({ event: "listening", url: server.url })}\n`
-        : greet(server.url, config.key !== null),
+        : greet(server.url, !server.open),
     )
     const code = await server.closed
     process.off("SIGUSR2", checkpoint)
@@ -54,7 +54,7 @@ export async function serve(argv: string[], terminal: Terminal): Promise<number>
 /** What a newcomer needs: where it is, how to call it, and whether a key is needed. */
 export function greet(url: string, hasKey: boolean): string {
   const key = hasKey
-    ? "Calls need a key: Authorization: Key <id:secret>, the one in TINTYPE_KEY."
+    ? "Calls need a key: Authorization: Key <id:secret>, one of `tintype keys` or that of TINTYPE_KEY."
     : "No key is needed: only this machine can call it."
   const header = hasKey ? ` \\\n    -H "Authorization: Key $TINTYPE_KEY"` : ""
   const prompt = `{"prompt":"a lighthouse at dusk"}`

@@ -30,6 +30,8 @@ export interface AttemptParts {
   sendEvent: (event: AttemptEvent) => void
   /** Called once, when there is an outcome. */
   onOutcome(): void
+  /** The app goes on although its signal was aborted and its grace is over. */
+  onStuck(): void
   createTransfer(options: Pick<TransferOptions, "lease" | "signal" | "onLeaseLost">): Transfer
   createContext(attempt: Attempt): RunContext
 }
@@ -44,8 +46,9 @@ export interface AttemptParts {
  * events and its outcome until then. Invariant: the first outcome stays, except that one whose body the gateway
  * refuses becomes a failure; no event follows the outcome.
  *
- * An app in this process cannot be killed: one that ignores its signal loses its outcome after `graceMs`, and `run`
- * still resolves only when it has really ended.
+ * The signal is aborted by a cancel and after `timeoutMs`; what the app answers within `graceMs` of that still counts. An
+ * app in this process cannot be killed: one that ignores its signal loses its outcome then, `onStuck` tells that only the
+ * end of the process will end it, and `run` still resolves only when it has really ended.
  */
 export class Attempt implements ConsoleReceiver {
   readonly assign: AssignFrame
@@ -58,6 +61,9 @@ export class Attempt implements ConsoleReceiver {
   #state: AttemptState = "assigned"
   #outcome: AttemptOutcome | null = null
   #grace: NodeJS.Timeout | null = null
+  #limit: NodeJS.Timeout | null = null
+  #timedOut = false
+  #ended = false
   #workStartedAt: number | null = null
   #sending: AbortController | null = null
   /** Headers that the app set beside those of its answer. */
@@ -100,6 +106,7 @@ export class Attempt implements ConsoleReceiver {
   async run(app: HostedApp | undefined): Promise<void> {
     if (this.#state !== "assigned") return
     this.#state = "running"
+    this.#limit = setTimeout(() => this.#timeOut(), Math.min(this.assign.timeoutMs, timerMsMax))
     try {
       if (app === undefined) {
         this.#fail("unknown_app", `This runner does not host ${this.assign.app}.`)
@@ -109,6 +116,8 @@ export class Attempt implements ConsoleReceiver {
     } catch (error) {
       this.#failWith(error)
     } finally {
+      this.#ended = true
+      clearTimeout(this.#limit)
       if (this.#grace !== null) clearTimeout(this.#grace)
     }
   }
@@ -120,9 +129,11 @@ export class Attempt implements ConsoleReceiver {
 
   /** Stops everything that is left of it; nobody wants to know any more. */
   forget(): void {
+    const runs = this.#workStartedAt !== null && !this.#ended
     this.#state = "forgotten"
     this.events.end()
-    if (this.#grace !== null) clearTimeout(this.#grace)
+    if (this.#limit !== null) clearTimeout(this.#limit)
+    if (this.#grace === null && runs) this.#startGrace()
     const gone = new DOMException("The attempt was given up.", "AbortError")
     this.#controller.abort(gone)
     this.#kept.abort(gone)
@@ -186,7 +197,7 @@ export class Attempt implements ConsoleReceiver {
 
   #failWith(error: unknown): void {
     if (this.signal.aborted) {
-      this.#fail("aborted", "The attempt was aborted.")
+      this.#fail(this.#abortReason, "The attempt was aborted.")
       return
     }
     // Callers get the generic text; whoever may read the request's log may read its stack.
@@ -227,12 +238,32 @@ export class Attempt implements ConsoleReceiver {
     if (this.#state === "assigned") {
       this.#fail("aborted", "The attempt was aborted before it started.")
     } else if (this.#state === "running") {
-      this.#grace = setTimeout(() => {
-        this.#fail("aborted", "The app did not stop when it was asked to.")
-      }, this.#parts.timing.graceMs)
+      this.#startGrace()
     }
   }
+
+  #timeOut(): void {
+    if (this.signal.aborted || this.#state !== "running") return
+    this.#timedOut = true
+    this.#abort(`The attempt took longer than ${this.assign.timeoutMs / 1_000} s.`)
+  }
+
+  get #abortReason(): FailureReason {
+    return this.#timedOut ? "timed_out" : "aborted"
+  }
+
+  #startGrace(): void {
+    this.#grace = setTimeout(() => {
+      if (this.#ended) return
+      this.#fail(this.#abortReason, "The app did not stop when it was asked to.")
+      this.#parts.onStuck()
+    }, this.#parts.timing.graceMs)
+    this.#grace.unref()
+  }
 }
+
+/** The longest that a timer of Node's can wait. */
+const timerMsMax = 2 ** 31 - 1
 
 /** Why an answer cannot be sent; null when it can. */
 function findProblem(status: number, headers: Record<string, string>): string | null {

@@ -16,6 +16,8 @@ export interface RunnerCommand {
   /** Origins under which the gateway's `/files/` are called. */
   ownOrigins: string[]
   linkLoss: "resume" | "exit"
+  /** How long an aborted app may take. */
+  graceMs: number
   /** Apps may fetch media from private addresses. */
   allowPrivateTargets: boolean
 }
@@ -33,9 +35,10 @@ export function runnerEntryPath(): string {
 }
 
 export function toArguments(command: RunnerCommand): string[] {
-  const { socket, identity, build, slots, apps, ownOrigins, linkLoss } = command
+  const { socket, identity, build, slots, apps, ownOrigins, linkLoss, graceMs } = command
   const given = ["--socket", socket, "--identity", identity, "--build", build]
   given.push("--slots", String(slots), "--link-loss", linkLoss)
+  given.push("--grace-ms", String(graceMs))
   for (const app of apps) given.push("--apps", app)
   for (const origin of ownOrigins) given.push("--own-origin", origin)
   if (command.allowPrivateTargets) given.push("--allow-private-targets")
@@ -54,6 +57,7 @@ export function fromArguments(given: string[]): RunnerCommand {
       apps: { type: "string", multiple: true, default: [] },
       "own-origin": { type: "string", multiple: true, default: [] },
       "link-loss": { type: "string", default: "resume" },
+      "grace-ms": { type: "string", default: "10000" },
       "allow-private-targets": { type: "boolean", default: false },
     },
   })
@@ -66,7 +70,19 @@ export function fromArguments(given: string[]): RunnerCommand {
   if (linkLoss !== "resume" && linkLoss !== "exit") {
     throw new TypeError("--link-loss: resume or exit")
   }
+  const graceMs = Number(values["grace-ms"])
+  if (!Number.isInteger(graceMs) || graceMs < 0) throw new TypeError("--grace-ms: milliseconds")
   const ownOrigins = values["own-origin"]
   const allowPrivateTargets = values["allow-private-targets"]
-  return { socket, identity, build, slots, apps, ownOrigins, linkLoss, allowPrivateTargets }
+  return {
+    socket,
+    identity,
+    build,
+    slots,
+    apps,
+    ownOrigins,
+    linkLoss,
+    graceMs,
+    allowPrivateTargets,
+  }
 }

@@ -1,7 +1,10 @@
 import { openapiFor, type App } from "@tintype/app"
 import { importApps } from "@tintype/runner"
 import type { ServedApps } from "./served-apps.ts"
-import type { AppRow } from "../store.ts"
+import type { AppAuth, AppRow } from "../store.ts"
+
+/** Whoever has a key may call the built-in apps; one of somebody's own is private unless it says otherwise. */
+const builtIn = import.meta.resolve("@tintype/catalogue")
 
 /**
  * A short-lived process: imports the app modules that it is given and prints their rows as JSON, on the last line of
@@ -24,21 +27,34 @@ async function readApps(modules: string[]): Promise<ServedApps> {
     }
     for (const app of apps) {
       if (rows.has(app.id)) return { refused: `Two apps have the id ${app.id}` }
-      rows.set(app.id, appRow(app))
+      rows.set(app.id, appRow(app, module === builtIn ? "shared" : "private"))
     }
   }
   return { rows: [...rows.values()] }
 }
 
 /** The row by which the gateway knows an app: nothing of its code, all of its documents. */
-function appRow(app: App): AppRow {
+function appRow(app: App, auth: AppAuth): AppRow {
   const ids = new Map([...app.endpoints.keys()].map((path) => [path, endpointId(app.id, path)]))
   return {
     id: app.id,
     endpoints: [...ids.values()],
     openapi: Object.fromEntries([...ids].map(([path, id]) => [id, openapiFor(app, path)])),
     metadata: Object.fromEntries([...ids].map(([path, id]) => [id, metadataOf(app, path, id)])),
+    timeouts: timeoutsOf(app),
+    auth: app.auth ?? auth,
+    account: "local",
     revision: 1,
+  }
+}
+
+function timeoutsOf({
+  requestTimeoutSeconds,
+  startupTimeoutSeconds,
+}: App): AppRow["timeouts"] & {} {
+  return {
+    ...(requestTimeoutSeconds === undefined ? {} : { requestMs: requestTimeoutSeconds * 1_000 }),
+    ...(startupTimeoutSeconds === undefined ? {} : { startupMs: startupTimeoutSeconds * 1_000 }),
   }
 }
 

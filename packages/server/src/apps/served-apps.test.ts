@@ -26,6 +26,7 @@ const appSource = (id: string) =>
 test("the built-in apps have a document and a category for each of their endpoints", async () => {
   const rows = await readAppRows(appModules([]))
   expect(rows.map(({ id }) => id)).toEqual(builtinApps.map(({ id }) => id))
+  expect(new Set(rows.map(({ auth }) => auth))).toEqual(new Set(["shared"]))
   for (const [at, row] of rows.entries()) {
     expect(row.endpoints).toHaveLength(builtinApps[at]!.endpoints.size)
     expect(Object.keys(row.openapi)).toEqual(row.endpoints)
@@ -41,6 +42,12 @@ test("the setting's modules are read too, whatever they print", async () => {
   const source = `console.log("hello"); process.stdout.write("more"); ${appSource("me/mine")}`
   const url = moduleUrl(await module("my app.mjs", source))
   expect((await readAppRows([url])).map(({ id }) => id)).toEqual(["me/mine"])
+})
+
+test("an app's own times are in its row, in milliseconds", async () => {
+  const source = `export default { id: "me/slow", requestTimeoutSeconds: 1.5, endpoints: new Map() }`
+  const [row] = await readAppRows([moduleUrl(await module("slow.mjs", source))])
+  expect(row?.timeouts).toEqual({ requestMs: 1_500 })
 })
 
 test("a module that is missing, throws, ends the process or has no app is refused", async () => {

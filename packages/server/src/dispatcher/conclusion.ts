@@ -3,6 +3,7 @@ import { allowedFromApp, type DoneFrame, type FailedFrame } from "@tintype/proto
 import type { BlobStore } from "../blob.ts"
 import type { Limits } from "../config.ts"
 import type { Body } from "../domain/request.ts"
+import { stopsRunner } from "../domain/retry.ts"
 import type { AttemptResult, SettleResult, Store } from "../store.ts"
 import type { EventBook } from "./event-book.ts"
 import type { RunnerSession } from "./runner-session.ts"
@@ -32,6 +33,13 @@ export async function concludeLease(
   const result = (conclusion.result ??= await attemptResult(parts, session, frame))
   parts.events.flush(lease)
   return await parts.store.settle({ lease, session: session.id, result })
+}
+
+/** Did the app's answer ask for another runner? */
+export function endsRunner({ frame }: Conclusion): boolean {
+  if (frame.type === "failed") return false
+  const lowered = Object.entries(frame.headers).map(([name, value]) => [name.toLowerCase(), value])
+  return stopsRunner(frame.status, Object.fromEntries(lowered) as Record<string, string>)
 }
 
 async function attemptResult(

@@ -23,8 +23,8 @@ import { SnapshotCache } from "../snapshot-cache.ts"
 import type { Store } from "../store.ts"
 import { openSqliteStore, type SqliteStore } from "../stores/sqlite/sqlite-store.ts"
 import { Dispatcher } from "./dispatcher.ts"
-import { LinkServer } from "./link-server.ts"
-import { Transfers } from "./transfers.ts"
+import { LinkServer } from "./link/link-server.ts"
+import { Transfers } from "./link/transfers.ts"
 
 /** A server without its gateway, on a real store, disk and socket; the tests call what the doors would call. */
 
@@ -94,6 +94,7 @@ export class TestServer {
     const sqlite = await openSqliteStore({
       path: options.inMemory === true ? ":memory:" : join(folder, "tintype.sqlite"),
       limits: { ...defaultConfig.limits, ...options.limits },
+      retry: { ...defaultConfig.timing, ...options.timing },
       ...(options.pagesMax === undefined ? {} : { pagesMax: options.pagesMax }),
       onCommit: (changed) => server?.commit(changed),
       onFatal: (error) => {

@@ -1,28 +1,16 @@
 import type { CancelReason, HelloFrame, RunnerFrame } from "@tintype/protocol"
-import type { BlobStore } from "../blob.ts"
-import type { Limits, Timing } from "../config.ts"
+import { type Clock, systemClock, type Timer } from "../clock.ts"
 import type { RequestRecord } from "../domain/request.ts"
-import type { Hints } from "../hints.ts"
-import type { Claim, SessionHello, SessionResumption, Store } from "../store.ts"
+import type { AppRow, Claim, SessionHello, SessionResumption } from "../store.ts"
 import { Backlog } from "./backlog.ts"
-import { concludeLease, type Conclusion } from "./conclusion.ts"
+import { concludeLease, type Conclusion, endsRunner } from "./conclusion.ts"
+import type { DispatcherParts } from "./dispatcher-parts.ts"
+import { DueWatch } from "./due-watch.ts"
 import { EventBook } from "./event-book.ts"
+import { Retirement } from "./retirement.ts"
 import { RunnerSession, type RunnerLink } from "./runner-session.ts"
 import { SessionClock } from "./session-clock.ts"
 import { StartupWatch } from "./startup-watch.ts"
-
-export interface DispatcherParts {
-  store: Store
-  blobs: BlobStore
-  hints: Hints
-  timing: Timing
-  limits: Limits
-  /** 128 random bits, hex. */
-  newLease: () => string
-  /** A runner process has linked. */
-  onRunner: (pid: number) => void
-  log: (entry: Record<string, unknown>) => void
-}
 
 /**
  * Brings queued requests to runners and their outcomes to the store: claim → assign → conclude. It owns the
@@ -36,32 +24,47 @@ export class Dispatcher {
   readonly #sessions = new Map<string, RunnerSession>()
   readonly #backlog = new Backlog()
   readonly #clock: SessionClock
+  readonly #time: Clock
   readonly #startups: StartupWatch
-  /** Called by what may have been the last attempt, while a drain waits. */
-  #onIdle: (() => void) | null = null
-  #retry: NodeJS.Timeout | null = null
+  readonly #due: DueWatch
+  readonly #retirement: Retirement
+  /** What the apps say of their own times. */
+  readonly #timeouts = new Map<string, NonNullable<AppRow["timeouts"]>>()
+  #retry: Timer | null = null
   #looking = false
   #draining = false
   #closed = false
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts
+    const clock = (this.#time = parts.clock ?? systemClock)
     this.events = new EventBook({
       store: parts.store,
       flushEveryMs: parts.timing.eventFlushMs,
+      clock,
       onStored: (lease, seq) => this.holderOf(lease)?.send({ type: "stored", lease, seq }),
     })
     this.#clock = new SessionClock(parts.timing, {
+      clock,
       sessions: () => this.#sessions.values(),
       expire: (session) => this.endSession(session.id, "its runner was not heard from"),
       renew: (ids) => parts.store.renewSessions(ids),
       look: () => void this.#lookForWork(),
     })
     this.#startups = new StartupWatch({
-      timeoutMs: parts.timing.startupTimeoutMs,
+      clock,
+      timeoutMs: (app) => this.#timeouts.get(app)?.startupMs ?? parts.timing.startupTimeoutMs,
       isHosted: (app) => this.isHosted(app),
       fail: (id) => parts.store.failQueued(id, "runner_scheduling_failure"),
     })
+    this.#due = new DueWatch({
+      clock,
+      store: parts.store,
+      everyMs: parts.timing.dueEveryMs,
+      onReleased: (app) => this.#onWork(app),
+      log: parts.log,
+    })
+    this.#retirement = new Retirement({ ...parts, clock, sessions: this.#sessions })
     parts.hints.onWork((app) => this.#onWork(app))
     parts.hints.onCancel((requestId, reason) => this.#onCancel(requestId, reason))
   }
@@ -71,21 +74,26 @@ export class Dispatcher {
     const { store } = this.#parts
     for (const row of await store.sessions()) {
       const identity = { id: row.session, runner: row.runner, apps: row.apps }
-      this.#sessions.set(row.session, new RunnerSession(identity, this.#clock.resumeDeadline()))
+      const deadline = this.#clock.resumeDeadline()
+      this.#sessions.set(row.session, new RunnerSession(identity, deadline, this.#time))
     }
+    for (const { id, timeouts = {} } of await store.apps()) this.#timeouts.set(id, timeouts)
     for (const app of await store.appsWithWork()) {
       this.#backlog.add(app, await store.queueLength(app))
     }
     this.#clock.start()
     this.#startups.start()
+    this.#due.start()
   }
 
   /** The store's committed changes, after the snapshots have them. */
   commit(changed: RequestRecord[]): void {
     for (const record of changed) {
       this.#startups.observe(record)
-      // A new request was hinted by its door; one that comes back is hinted here.
-      if (record.state === "queued" && record.attempts > 0) this.#onWork(record.app)
+      this.#due.observe(record)
+      // A new request was hinted by its door; one that comes back is hinted here, or when it is due.
+      const isBack = record.state === "queued" && record.attempts > 0
+      if (isBack && record.notBefore === null) this.#onWork(record.app)
     }
   }
 
@@ -131,10 +139,11 @@ export class Dispatcher {
     const known = this.#sessions.get(frame.session)
     known?.link?.close(1000, "replaced")
     const identity = { id: frame.session, runner: frame.runner, apps: frame.apps }
-    const session = new RunnerSession(identity, this.#clock.leaseDeadline())
+    const session = new RunnerSession(identity, this.#clock.leaseDeadline(), this.#time)
     session.link = link
     session.slots = frame.slots
     session.claiming = known?.claiming ?? 0
+    session.retiring = known?.retiring ?? false
     this.#sessions.set(session.id, session)
     const { keep, abandon, reassign } = resumption
     link.send({
@@ -154,6 +163,7 @@ export class Dispatcher {
       if (!session.attempts.has(lease)) this.events.close(lease)
     }
     if (this.#draining) session.send({ type: "drain", deadlineMs: timing.drainMs })
+    else if (session.retiring) this.#retirement.resume(session)
     return session
   }
 
@@ -188,6 +198,9 @@ export class Dispatcher {
         if (!held.accepted) return "event before accepted"
         return this.events.add(frame.lease, frame.event) ? null : "event out of order"
       }
+      case "retire":
+        this.#retirement.retire(session, frame.why)
+        return null
       case "done":
       case "failed":
     }
@@ -223,7 +236,7 @@ export class Dispatcher {
       one.link?.close(1000, "expired")
     }
     this.#parts.log({ event: "session_ended", pid: session.runner.pid, attempts: ended, why })
-    this.#tellIdle()
+    this.#retirement.tell(session)
   }
 
   /** Ends the sessions of runner processes that are known to be gone. */
@@ -236,32 +249,17 @@ export class Dispatcher {
   /** No more claims; resolves when every attempt has ended, `deadlineMs` has passed or the signal aborts. */
   async drain(deadlineMs: number, signal: AbortSignal): Promise<void> {
     this.#draining = true
-    for (const session of this.#sessions.values()) session.send({ type: "drain", deadlineMs })
-    await this.#untilIdle(deadlineMs, signal)
-    for (const session of [...this.#sessions.values()]) {
-      // What is left did not fail: it is put back, uncounted, before its runner is told to stop.
-      await this.#putBack(session)
-      for (const lease of session.attempts.keys()) session.cancel(lease, "server_stopping")
-      session.send({ type: "exit" })
-    }
+    await this.#retirement.drain(deadlineMs, signal)
   }
 
   close(): void {
     this.#closed = true
     this.#clock.stop()
     this.#startups.stop()
+    this.#due.stop()
     this.events.stop()
-    if (this.#retry !== null) clearTimeout(this.#retry)
+    this.#time.clear(this.#retry)
     for (const session of this.#sessions.values()) session.link?.close(1001, "going away")
-  }
-
-  async #putBack(session: RunnerSession): Promise<void> {
-    try {
-      await this.#parts.store.endAttempts(session.id, "stopped")
-    } catch (error) {
-      // A full disk must not keep the process from ending; the next one finds these attempts lost.
-      this.#parts.log({ event: "put_back_failed", error: String(error) })
-    }
   }
 
   #onWork(app: string): void {
@@ -336,7 +334,7 @@ export class Dispatcher {
           session.claiming -= count
           for (const claim of claims) this.#assign(session, claim)
         }
-        this.#tellIdle()
+        if (session !== undefined) this.#retirement.tell(session)
         this.#pump()
       },
       (error: unknown) => {
@@ -351,7 +349,7 @@ export class Dispatcher {
 
   #pumpLater(): void {
     if (this.#closed) return
-    this.#retry ??= setTimeout(() => {
+    this.#retry ??= this.#time.setTimeout(() => {
       this.#retry = null
       this.#pump()
     }, retryAfterMs)
@@ -360,7 +358,9 @@ export class Dispatcher {
   #assign(session: RunnerSession, claim: Claim): void {
     const attempt = claim.request.attempt!
     this.events.open(attempt.lease, claim.request.id, attempt.number, 0)
-    session.assign(claim, this.#parts.limits.logBytesMax)
+    const { limits, timing } = this.#parts
+    const timeoutMs = this.#timeouts.get(claim.request.app)?.requestMs ?? timing.requestTimeoutMs
+    session.assign(claim, { logBytesMax: limits.logBytesMax, timeoutMs })
     this.#cancelIfAsked(session, claim.request)
   }
 
@@ -376,42 +376,23 @@ export class Dispatcher {
         current?.attempts.delete(lease)
         this.events.close(lease)
         current?.send({ type: "settled", lease, result })
-        this.#tellIdle()
+        if (endsRunner(conclusion)) {
+          this.#retirement.stopRunner(current ?? session, "an app asked for it")
+        }
+        this.#retirement.tell(current ?? session)
       },
       (error: unknown) => {
         // A full disk, most likely. The runner keeps its outcome; we try again with ours.
         this.#parts.log({ event: "settle_failed", error: String(error) })
-        setTimeout(() => {
+        const again = () => {
           // A runner that has dialled again said it again; the word of a session that ended counts no more.
           if (this.#closed || this.#sessions.get(session.id) !== session) return
           if (held !== undefined) held.concluding = false
           this.#conclude(session, conclusion)
-        }, retryAfterMs).unref()
+        }
+        this.#time.setTimeout(again, retryAfterMs).unref()
       },
     )
-  }
-
-  #isIdle(): boolean {
-    return [...this.#sessions.values()].every(
-      (session) => session.attempts.size === 0 && session.claiming === 0,
-    )
-  }
-
-  #tellIdle(): void {
-    if (this.#onIdle !== null && this.#isIdle()) this.#onIdle()
-  }
-
-  async #untilIdle(deadlineMs: number, signal: AbortSignal): Promise<void> {
-    if (this.#isIdle() || signal.aborted) return
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const giveUp = () => resolve()
-    this.#onIdle = giveUp
-    const timer = setTimeout(giveUp, deadlineMs)
-    signal.addEventListener("abort", giveUp, { once: true })
-    await promise
-    this.#onIdle = null
-    clearTimeout(timer)
-    signal.removeEventListener("abort", giveUp)
   }
 }
 

@@ -1,4 +1,5 @@
 import type { AttemptEvent } from "@tintype/protocol"
+import { type Clock, systemClock, type Timer } from "../clock.ts"
 import type { RequestRecord } from "../domain/request.ts"
 import type { EventFeed } from "../snapshots.ts"
 import type { EventBatch, EventCursor, Store, StoredEvent } from "../store.ts"
@@ -21,6 +22,8 @@ export interface EventBookOptions {
   flushEveryMs: number
   /** Told after the commit, so that the runner can forget what is stored. */
   onStored(lease: string, seq: number): void
+  /** The system's when there is none. */
+  clock?: Clock
 }
 
 /** So many pending events in an attempt are stored at once instead of at the next flush. */
@@ -33,16 +36,18 @@ const pendingMax = 500
  */
 export class EventBook implements EventFeed {
   readonly #options: EventBookOptions
+  readonly #clock: Clock
   readonly #pages = new Map<string, Page>()
   readonly #pageOfRequest = new Map<string, Page>()
   readonly #listeners = new Map<string, Set<() => void>>()
   readonly #dirty = new Set<string>()
-  #timer: NodeJS.Timeout | null = null
+  #timer: Timer | null = null
   #pendingBytes = 0
   #stopped = false
 
   constructor(options: EventBookOptions) {
     this.#options = options
+    this.#clock = options.clock ?? systemClock
   }
 
   open(lease: string, requestId: string, attempt: number, storedSeq: number): void {
@@ -100,7 +105,7 @@ export class EventBook implements EventFeed {
     if (this.#stopped) return
     this.#store([...this.#dirty])
     this.#stopped = true
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#clock.clear(this.#timer)
     this.#timer = null
   }
 
@@ -191,7 +196,7 @@ export class EventBook implements EventFeed {
 
   #schedule(): void {
     if (this.#stopped) return
-    this.#timer ??= setTimeout(() => this.#flushAll(), this.#options.flushEveryMs)
+    this.#timer ??= this.#clock.setTimeout(() => this.#flushAll(), this.#options.flushEveryMs)
   }
 
   #tell(requestId: string): void {

@@ -66,6 +66,7 @@ function command(): RunnerCommand {
     slots: 1,
     apps: [],
     ownOrigins: [],
+    graceMs: 10_000,
     linkLoss: "resume",
     allowPrivateTargets: false,
   }

@@ -1,4 +1,5 @@
 import type { AssignFrame, CancelReason, GatewayFrame, HelloFrame } from "@tintype/protocol"
+import type { Clock } from "../clock.ts"
 import type { Body, RequestRecord } from "../domain/request.ts"
 import type { Claim } from "../store.ts"
 
@@ -13,12 +14,15 @@ export class RunnerSession {
   readonly runner: HelloFrame["runner"]
   readonly apps: ReadonlySet<string>
   readonly attempts = new Map<string, HeldLease>()
+  readonly #clock: Clock
   link: RunnerLink | null = null
   /** Granted on this link and not spent; below zero where assigns went out before the runner could grant. */
   credits = 0
   /** Leases asked for by claims under way, those of the session's earlier link included. */
   claiming = 0
   slots = 0
+  /** It is being replaced: it finishes what it has. */
+  retiring = false
   /** Its end is on its way to the store. */
   ending = false
   /** Monotonic time at which the session expires unless it is heard from. */
@@ -27,16 +31,20 @@ export class RunnerSession {
   constructor(
     identity: { id: string; runner: HelloFrame["runner"]; apps: string[] },
     deadline: number,
+    clock: Clock,
   ) {
     this.id = identity.id
     this.runner = identity.runner
     this.apps = new Set(identity.apps)
     this.deadline = deadline
+    this.#clock = clock
   }
 
   /** How many attempts may be claimed for it now. */
   get room(): number {
-    return this.link === null || this.ending ? 0 : Math.max(0, this.credits - this.claiming)
+    return this.link === null || this.ending || this.retiring
+      ? 0
+      : Math.max(0, this.credits - this.claiming)
   }
 
   /** Sends to the link if there is one; what a detached runner misses is said again after its next hello. */
@@ -49,15 +57,15 @@ export class RunnerSession {
     this.attempts.set(attempt!.lease, {
       requestId: id,
       concluding: false,
-      assignedAt: performance.now(),
+      assignedAt: this.#clock.monotonic(),
       ...known,
     })
   }
 
-  assign(claim: Claim, logBytesMax: number): void {
+  assign(claim: Claim, limits: Pick<AssignFrame, "logBytesMax" | "timeoutMs">): void {
     this.credits -= 1
     this.hold(claim.request, { accepted: false, transferred: null })
-    this.send(assignFrame(claim, logBytesMax))
+    this.send(assignFrame(claim, limits))
   }
 
   cancel(lease: string, reason: CancelReason): void {
@@ -83,7 +91,10 @@ export interface RunnerLink {
   close(code: number, reason: string): void
 }
 
-function assignFrame(claim: Claim, logBytesMax: number): AssignFrame {
+function assignFrame(
+  claim: Claim,
+  limits: Pick<AssignFrame, "logBytesMax" | "timeoutMs">,
+): AssignFrame {
   const { request, input } = claim
   const inline = "inline" in input ? input.inline : null
   return {
@@ -98,6 +109,6 @@ function assignFrame(claim: Claim, logBytesMax: number): AssignFrame {
     inputBytes: "inline" in input ? input.inline.byteLength : input.bytes,
     headers: claim.headers,
     fileBase: claim.fileBase,
-    logBytesMax,
+    ...limits,
   }
 }

@@ -1,3 +1,4 @@
+import type { Clock, Timer } from "../clock.ts"
 import type { Timing } from "../config.ts"
 import type { RunnerSession } from "./runner-session.ts"
 
@@ -7,6 +8,7 @@ export interface SessionClockParts {
   renew(ids: string[]): Promise<void>
   /** Called at every tick. */
   look(): void
+  clock: Clock
 }
 
 const tickMaxMs = 1_000
@@ -19,34 +21,37 @@ const tickMinMs = 10
 export class SessionClock {
   readonly #timing: Timing
   readonly #parts: SessionClockParts
+  readonly #clock: Clock
   readonly #tickMs: number
-  #lastTick = performance.now()
-  #lastRenewal = performance.now()
-  #timer: NodeJS.Timeout | null = null
+  #lastTick: number
+  #lastRenewal: number
+  #timer: Timer | null = null
 
   constructor(timing: Timing, parts: SessionClockParts) {
     this.#timing = timing
     this.#parts = parts
+    this.#clock = parts.clock
+    this.#lastTick = this.#lastRenewal = this.#clock.monotonic()
     const shortest = Math.min(timing.leaseMs, timing.renewEveryMs, timing.acceptMs)
     this.#tickMs = Math.max(tickMinMs, Math.min(tickMaxMs, shortest / 4))
   }
 
   start(): void {
-    this.#lastTick = performance.now()
-    this.#timer = setInterval(() => this.#tick(), this.#tickMs)
+    this.#lastTick = this.#clock.monotonic()
+    this.#timer = this.#clock.setInterval(() => this.#tick(), this.#tickMs)
   }
 
   stop(): void {
-    if (this.#timer !== null) clearInterval(this.#timer)
+    this.#clock.clear(this.#timer)
     this.#timer = null
   }
 
   leaseDeadline(): number {
-    return performance.now() + this.#timing.leaseMs
+    return this.#clock.monotonic() + this.#timing.leaseMs
   }
 
   resumeDeadline(): number {
-    return performance.now() + this.#timing.resumeMs
+    return this.#clock.monotonic() + this.#timing.resumeMs
   }
 
   /** A later deadline is kept: a late tick gives more than a frame does. */
@@ -55,14 +60,14 @@ export class SessionClock {
   }
 
   #tick(): void {
-    const now = performance.now()
+    const now = this.#clock.monotonic()
     const gap = now - this.#lastTick
     this.#lastTick = now
     if (gap > this.#timing.leaseMs / 2) this.#forgive(gap)
     this.#pingAndRenew(now)
     this.#parts.look()
     // What lies unread in the sockets is read before anyone is judged.
-    setImmediate(() => setImmediate(() => this.#judge()))
+    this.#clock.setImmediate(() => this.#clock.setImmediate(() => this.#judge()))
   }
 
   /** This process was deaf for so long: nobody else is to blame. */
@@ -77,7 +82,7 @@ export class SessionClock {
   #judge(): void {
     // Stopped in between: the store may be closed.
     if (this.#timer === null) return
-    const now = performance.now()
+    const now = this.#clock.monotonic()
     for (const session of [...this.#parts.sessions()]) {
       this.#dropDeafLink(session, now)
       if (session.ending || session.deadline > now) continue
@@ -100,7 +105,7 @@ export class SessionClock {
     if (now - this.#lastRenewal < this.#timing.renewEveryMs) return
     this.#lastRenewal = now
     const live = [...this.#parts.sessions()].filter((session) => session.link !== null)
-    for (const session of live) session.send({ type: "ping", at: Date.now() })
+    for (const session of live) session.send({ type: "ping", at: this.#clock.now() })
     // A renewal that the store cannot take now is repeated at the next turn.
     if (live.length > 0) this.#parts.renew(live.map((session) => session.id)).catch(() => {})
   }

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest"
-import { StoreError } from "../store.ts"
+import { type AppRow, StoreError } from "../store.ts"
 import { closeAll, RawPeer, standIn, TestServer } from "./dispatcher.suite.ts"
 
 afterEach(closeAll)
@@ -29,6 +29,26 @@ test("a request of the queue waits, and so does a run whose app has a busy runne
   expect((await server.store.request(queued))?.state).toBe("queued")
   expect((await server.store.request(hosted))?.state).toBe("queued")
 })
+
+test("an app that allows its start more time than the configuration gets it", async () => {
+  const server = await TestServer.open({
+    timing,
+    wrap: (store) => standIn(store, "apps", () => Promise.resolve([patientApp])),
+  })
+  const { id: patient } = await server.submit({ door: "run", app: patientApp.id })
+  const { id: other } = await server.submit({ door: "run" })
+  expect((await server.terminal(other)).state).toBe("failed")
+  expect((await server.store.request(patient))?.state).toBe("queued")
+})
+
+const patientApp: AppRow = {
+  id: "acme/patient",
+  endpoints: [],
+  openapi: {},
+  metadata: {},
+  timeouts: { startupMs: 600_000 },
+  revision: 1,
+}
 
 test("a store that cannot write then is asked again", async () => {
   let refusals = 2

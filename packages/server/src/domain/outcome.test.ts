@@ -40,8 +40,9 @@ describe("an app's answer", () => {
       status: 404,
       body,
       error: "Path /x not found",
-      errorType: "runner_server_error",
+      errorType: "bad_request",
     })
+    expect(answer(500, body).errorType).toBe("runner_server_error")
   })
 
   test("may name its own error type", () => {

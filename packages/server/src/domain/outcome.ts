@@ -27,9 +27,16 @@ export function answeredOutcome(result: Extract<AttemptResult, { kind: "answered
     headers: result.headers,
     body: result.body,
     error: succeeded ? null : errorText(result.status, result.body),
-    errorType: succeeded ? null : (result.headers["x-fal-error-type"] ?? "runner_server_error"),
+    errorType: succeeded
+      ? null
+      : (result.headers["x-fal-error-type"] ?? errorTypeOf(result.status)),
     inferenceMs: result.inferenceMs,
   }
+}
+
+/** Of an answer that names no type of its own: below 500 it is the caller who can change something. */
+function errorTypeOf(status: number): PlatformErrorType {
+  return status < 500 ? "bad_request" : "runner_server_error"
 }
 
 /** A redirect is an answer like any other: it is passed through unfollowed. */

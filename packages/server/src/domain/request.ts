@@ -50,6 +50,8 @@ export interface RequestRecord {
   /** The app's own path, `/` or `/image-to-image`. */
   path: string
   priority: Priority
+  /** Where its outcome is told to; null when nobody asked for that. */
+  webhook: string | null
   turn: number
   state: RequestState
   /** Attempts made so far; the number of the current or last one. */
@@ -58,6 +60,12 @@ export interface RequestRecord {
   attemptsCounted: number
   attempt: Attempt | null
   cancelRequest: CancelRequest | null
+  /** The caller wants one attempt, whatever its door allows. */
+  noRetry: boolean
+  /** A queued request that waits out its backoff is not started before; it keeps its place meanwhile. */
+  notBefore: number | null
+  /** An attempt that has not started by then never starts; the caller's own deadline. */
+  startDeadline: number | null
   submittedAt: number
   finishedAt: number | null
   outcome: Omit<Outcome, "body"> | null
@@ -68,15 +76,25 @@ export interface RequestRecord {
 export interface NewRequest {
   id: string
   account: string
+  /** Id of the key that it is made with, whose own limits count too; none in open mode. */
+  key?: string | null
   door: Door
   app: string
   endpoint: string
   path: string
   priority: Priority
+  /** An absolute http(s) URL that is to be told of the outcome. */
+  webhook?: string | null
   input: Body
   /** Headers that the app may see. */
   headers: Record<string, string>
   fileBase: string
+  /** One attempt only. */
+  noRetry?: boolean
+  /** How long after now it must have started. */
+  startTimeoutMs?: number | null
+  /** Not taken when more than this many of its app are queued. */
+  queueLengthMax?: number | null
 }
 
 /** What the runner says of an attempt. */

@@ -7,6 +7,7 @@ import {
   type Transition,
   concludeAttempt,
   endAtRestart,
+  endAtStartDeadline,
   endAttempt,
   enqueue,
   failQueued,
@@ -60,12 +61,16 @@ describe("a new request", () => {
       endpoint: "fal-ai/flux/dev",
       path: "/dev",
       priority: "low",
+      webhook: null,
       turn: 5,
       state: "queued",
       attempts: 0,
       attemptsCounted: 0,
       attempt: null,
       cancelRequest: null,
+      noRetry: false,
+      notBefore: null,
+      startDeadline: null,
       submittedAt: 1_000,
       finishedAt: null,
       outcome: null,
@@ -93,7 +98,7 @@ describe("an attempt", () => {
     [422, "failed"],
     [429, "failed"],
     [500, "failed"],
-    [503, "failed"],
+    [502, "failed"],
   ])("that was answered with %i ends the request %s, with the answer as it is", (status, state) => {
     const { record, output, note } = concludeAttempt(running("queue"), answered(status), 3_000)
     expect(record).toMatchObject({ state, attempt: null, finishedAt: 3_000, version: 3 })
@@ -145,6 +150,99 @@ describe("an attempt", () => {
   })
 })
 
+describe("an attempt worth another one", () => {
+  test.each([
+    ["an answer of 503", answered(503), "the app answered with status 503"],
+    ["an answer of 504", answered(504), "the app answered with status 504"],
+    ["a timeout", broken("timed_out"), "it took too long"],
+    ["a runner without the app", broken("unknown_app"), "its runner does not host the app"],
+  ])("puts the request back at its place until its backoff is over [%s]", (_, result, why) => {
+    const { record, output, note } = concludeAttempt(running("queue"), result, 3_000, 1_250)
+    expect(record).toEqual({
+      ...queued("queue"),
+      attempts: 1,
+      attemptsCounted: 1,
+      notBefore: 4_250,
+      version: 3,
+    })
+    expect(output).toBeNull()
+    expect(note).toBe(`Attempt 1 ended: ${why}; back in the queue, tried again in 1.3 s`)
+    expect(startAttempt(record, holder, 4_250).notBefore).toBeNull()
+  })
+
+  test("shows the last answer as it is when there is no other attempt", () => {
+    let record = queued("queue")
+    for (let number = 1; number <= 9; number += 1) {
+      record = concludeAttempt(startAttempt(record, holder, number), answered(503), number).record
+      expect(record.state).toBe("queued")
+    }
+    const last = concludeAttempt(startAttempt(record, holder, 10), answered(504), 10)
+    expect(last.record).toMatchObject({ state: "failed", attempts: 10, attemptsCounted: 10 })
+    expect(last.record.outcome).toMatchObject({ status: 504, headers: { "x-a": "b" } })
+    expect(last.output).toBe(body)
+  })
+
+  test.each([
+    ["timed_out", 504, "request_timeout"],
+    ["unknown_app", 503, "runner_disconnected"],
+  ] as const)("of the run door fails at once [%s]", (reason, status, errorType) => {
+    const { record } = concludeAttempt(running("run"), broken(reason), 3_000, 1_000)
+    expect(record).toMatchObject({ state: "failed", outcome: { status, errorType } })
+  })
+
+  test("of a caller who wants no retry is the only one", () => {
+    const once = enqueue({ ...newRequest("queue"), noRetry: true }, { turn: 1, sequence: 1 }, 1)
+    const { record } = concludeAttempt(startAttempt(once, holder, 2), answered(503), 3)
+    expect(record).toMatchObject({ state: "failed", outcome: { status: 503 } })
+    const lost = endAttempt(startAttempt(once, holder, 2), "lost", 3).record
+    expect(lost).toMatchObject({ state: "failed", outcome: { errorType: "runner_disconnected" } })
+  })
+
+  test.each([answered(503), broken("timed_out"), broken("unknown_app")])(
+    "with a cancel pending ends the request cancelled",
+    (result) => {
+      for (const door of ["queue", "run"] as const) {
+        const { record } = concludeAttempt(cancelRequested(door), result, 3_000, 1_000)
+        expect(record).toMatchObject({ state: "cancelled", outcome: { inferenceMs: 40 } })
+      }
+    },
+  )
+})
+
+const due = (door: Door) =>
+  enqueue({ ...newRequest(door), startTimeoutMs: 500 }, { turn: 5, sequence: 9 }, 1_000)
+
+describe("a start deadline", () => {
+  test.each(["queue", "run"] as const)("ends a queued request with 504 [%s]", (door) => {
+    expect(due(door).startDeadline).toBe(1_500)
+    expect(endAtStartDeadline(due(door), 1_499)).toBeNull()
+    const { record, output } = endAtStartDeadline(due(door), 1_500)!
+    expect(record).toMatchObject({ state: "failed", finishedAt: 1_500, version: 2 })
+    expect(record.outcome).toMatchObject({
+      status: 504,
+      errorType: "startup_timeout",
+      error: "The request did not start within 0.5 s",
+    })
+    expect(record.outcome!.headers["x-fal-request-timeout-type"]).toBe("user")
+    expect(output).not.toBeNull()
+  })
+
+  test("counts across attempts, and does not end one that runs", () => {
+    const runs = startAttempt(due("queue"), holder, 1_400)
+    expect(endAtStartDeadline(runs, 9_000)).toBeNull()
+    const back = endAttempt(runs, "lost", 1_450, 1_000).record
+    expect(back).toMatchObject({ notBefore: 2_450, startDeadline: 1_500 })
+    expect(endAtStartDeadline(back, 1_500)!.record).toMatchObject({
+      state: "failed",
+      notBefore: null,
+    })
+  })
+
+  test("that nobody set never comes", () => {
+    expect(endAtStartDeadline(queued("queue"), Number.MAX_SAFE_INTEGER)).toBeNull()
+  })
+})
+
 describe("a lost attempt", () => {
   test("puts a queue request back at its place and says why", () => {
     const { record, output, note } = endAttempt(running("queue"), "lost", 3_000)
@@ -186,6 +284,12 @@ describe("a lost attempt", () => {
 })
 
 describe("an attempt that our own stop ended", () => {
+  test("is followed by another one at once", () => {
+    const { record, note } = endAttempt(running("queue"), "stopped", 3_000, 9_000)
+    expect(record.notBefore).toBeNull()
+    expect(note).toBe("Attempt 1 ended: the server stopped; back in the queue")
+  })
+
   test("does not count, however often it happens", () => {
     let record = queued("queue")
     for (let number = 1; number <= 50; number += 1) {
@@ -297,7 +401,10 @@ const steps: Record<string, Step> = {
   cancel: (record, now) => requestCancel(record, "client_cancelled", now).transition,
   disconnect: (record, now) => requestCancel(record, "client_disconnected", now).transition,
   starve: (record, now) => failQueued(record, "startup_timeout", now),
-  ...whileRunning("lose", (record, now) => endAttempt(record, "lost", now)),
+  "pass the deadline": (record, now) => endAtStartDeadline(record, now),
+  ...whileRunning("lose", (record, now) => endAttempt(record, "lost", now, 700)),
+  ...whileRunning("answer 503", (record, now) => concludeAttempt(record, answered(503), now, 9)),
+  ...whileRunning("time out", (record, now) => concludeAttempt(record, broken("timed_out"), now)),
   ...whileRunning("stop", (record, now) => endAttempt(record, "stopped", now)),
   ...whileRunning("answer 200", (record, now) => concludeAttempt(record, answered(200), now)),
   ...whileRunning("answer 500", (record, now) => concludeAttempt(record, answered(500), now)),
@@ -335,9 +442,13 @@ function checkInvariants(before: RequestRecord, result: Transition | RequestReco
   expect(typeof after.outcome?.errorType === "string").toBe(
     after.state === "failed" || after.state === "cancelled",
   )
+  // Only what waits in the queue waits for a time.
+  expect(after.notBefore === null || after.state === "queued").toBe(true)
+  const isBack = before.state === "running" && after.state === "queued"
+  expect(before.noRetry && isBack && after.attemptsCounted > 0).toBe(false)
   // Who submitted what, and its place, never change.
-  const { id, sequence, turn, door, submittedAt } = before
-  expect(after).toMatchObject({ id, sequence, turn, door, submittedAt })
+  const { id, sequence, turn, door, submittedAt, noRetry, startDeadline } = before
+  expect(after).toMatchObject({ id, sequence, turn, door, submittedAt, noRetry, startDeadline })
   return after
 }
 
@@ -346,9 +457,13 @@ test("whatever happens: terminal is final, versions rise by one, a cancel is nev
     minLength: 1,
     maxLength: 60,
   })
+  const limits = fc.record({
+    noRetry: fc.boolean(),
+    startTimeoutMs: fc.option(fc.integer({ min: 100, max: 3_000 })),
+  })
   fc.assert(
-    fc.property(fc.constantFrom<Door>("queue", "run"), names, (door, path) => {
-      let record = queued(door)
+    fc.property(fc.constantFrom<Door>("queue", "run"), names, limits, (door, path, limit) => {
+      let record = enqueue({ ...newRequest(door), ...limit }, { turn: 5, sequence: 9 }, 1_000)
       for (const [index, name] of path.entries()) {
         const before = structuredClone(record)
         const result = steps[name]!(record, 3_000 + index)

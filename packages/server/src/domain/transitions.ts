@@ -1,6 +1,12 @@
 import assert from "node:assert/strict"
-import { isTerminal, type PlatformErrorType, type RequestState } from "@tintype/protocol"
+import {
+  isTerminal,
+  type PlatformErrorType,
+  type RequestState,
+  responseHeaders,
+} from "@tintype/protocol"
 import { doorPolicies } from "./door.ts"
+import { isTransient, mayTryAgain } from "./retry.ts"
 import { answeredOutcome, isSuccess, platformOutcome } from "./outcome.ts"
 import type {
   AttemptResult,
@@ -16,11 +22,12 @@ import type { Place } from "./turn.ts"
 /**
  * Every transition of a request, as pure functions: what it becomes is decided here, stores only persist it.
  *
- *                         ┌──────────── attempt lost or stopped, another allowed ───────────┐
+ *                         ┌─────── attempt lost, stopped or transient, another allowed ──────┐
  *                         ▼                                                                 │
  *   enqueue ──────────▶ queued ─────────────────── startAttempt ───────────────────────▶ running
  *                         │                                                                 │
  *      cancel, failQueued,│                               answered, failed, lost for good,  │
+ *      start deadline,    │                                                                 │
  *      restart (run door) ▼                               cancelled                         ▼
  *                         └──────────────▶ succeeded | failed | cancelled ◀─────────────────┘
  *
@@ -45,12 +52,16 @@ export function enqueue(request: NewRequest, place: Place, now: number): Request
     endpoint: request.endpoint,
     path: request.path,
     priority: request.priority,
+    webhook: request.webhook ?? null,
     turn: place.turn,
     state: "queued",
     attempts: 0,
     attemptsCounted: 0,
     attempt: null,
     cancelRequest: null,
+    noRetry: request.noRetry ?? false,
+    notBefore: null,
+    startDeadline: typeof request.startTimeoutMs === "number" ? now + request.startTimeoutMs : null,
     submittedAt: now,
     finishedAt: null,
     outcome: null,
@@ -72,17 +83,27 @@ export function startAttempt(
     attempts: number,
     attemptsCounted: record.attemptsCounted + 1,
     attempt: { number, ...holder, startedAt: now },
+    notBefore: null,
     version: record.version + 1,
   }
 }
 
-/** The runner's word on a running attempt. */
+/** The runner's word on a running attempt. `delayMs`: how long another one would have to wait. */
 export function concludeAttempt(
   record: RequestRecord,
   result: AttemptResult,
   now: number,
+  delayMs = 0,
 ): Transition {
   assert.equal(record.state, "running")
+  if (isTransient(result)) {
+    if (record.cancelRequest !== null) {
+      return cancelled(record, record.cancelRequest.cause, now, result.inferenceMs)
+    }
+    if (mayTryAgain(record, record.attemptsCounted)) {
+      return tryAgain(record, record.attemptsCounted, describeEnd(result), now, delayMs)
+    }
+  }
   if (result.kind === "answered") {
     const outcome = answeredOutcome(result)
     return finish(record, isSuccess(outcome.status) ? "succeeded" : "failed", outcome, now)
@@ -93,9 +114,19 @@ export function concludeAttempt(
       ? endAttempt(record, "stopped", now)
       : cancelled(record, record.cancelRequest.cause, now, result.inferenceMs)
   }
-  if (result.reason === "unknown_app") return endAttempt(record, "lost", now)
-  const type = result.reason === "exception" ? "runner_server_error" : "runner_incomplete_response"
-  return failed(record, type, now, result)
+  return failed(record, failureTypes[result.reason], now, result)
+}
+
+const failureTypes = {
+  exception: "runner_server_error",
+  incomplete_response: "runner_incomplete_response",
+  timed_out: "request_timeout",
+  unknown_app: "runner_disconnected",
+} as const
+
+function describeEnd(result: AttemptResult): string {
+  if (result.kind === "answered") return `the app answered with status ${result.status}`
+  return result.reason === "timed_out" ? "it took too long" : "its runner does not host the app"
 }
 
 /**
@@ -106,30 +137,41 @@ export function endAttempt(
   record: RequestRecord,
   cause: "lost" | "stopped",
   now: number,
+  delayMs = 0,
 ): Transition {
   assert.equal(record.state, "running")
   if (record.cancelRequest !== null) return cancelled(record, record.cancelRequest.cause, now)
-  const attemptsCounted = record.attemptsCounted - (cause === "stopped" ? 1 : 0)
-  const policy = doorPolicies[record.door]
-  if (!policy.survivesRestart && cause === "stopped") return failed(record, "server_stopping", now)
-  if (attemptsCounted >= policy.attemptsMax || record.attempts >= attemptsTotalMax) {
-    return failed(record, "runner_disconnected", now)
+  const stopped = cause === "stopped"
+  if (stopped && !doorPolicies[record.door].survivesRestart) {
+    return failed(record, "server_stopping", now)
   }
+  const attemptsCounted = record.attemptsCounted - (stopped ? 1 : 0)
+  if (!mayTryAgain(record, attemptsCounted)) return failed(record, "runner_disconnected", now)
+  return tryAgain(record, attemptsCounted, endings[cause], now, stopped ? 0 : delayMs)
+}
+
+/** Back to its old place in the queue, for an attempt that starts `delayMs` from now at the earliest. */
+function tryAgain(
+  record: RequestRecord,
+  attemptsCounted: number,
+  why: string,
+  now: number,
+  delayMs: number,
+): Transition {
+  const wait = delayMs > 0 ? `, tried again in ${(delayMs / 1_000).toFixed(1)} s` : ""
   return {
     record: {
       ...record,
       state: "queued",
       attempt: null,
       attemptsCounted,
+      notBefore: delayMs > 0 ? now + delayMs : null,
       version: record.version + 1,
     },
     output: null,
-    note: `Attempt ${record.attempts} ended: ${endings[cause]}; back in the queue`,
+    note: `Attempt ${record.attempts} ended: ${why}; back in the queue${wait}`,
   }
 }
-
-/** Counted or not: a request that never gets to its end must not go round for ever. */
-export const attemptsTotalMax = 100
 
 const endings = {
   lost: "the runner was lost",
@@ -165,6 +207,18 @@ export function failQueued(
   now: number,
 ): Transition | null {
   return record.state === "queued" ? failed(record, type, now) : null
+}
+
+/** Ends a queued request whose start deadline has passed. Null: it may start still, or has. */
+export function endAtStartDeadline(record: RequestRecord, now: number): Transition | null {
+  const { state, startDeadline, submittedAt } = record
+  if (state !== "queued" || startDeadline === null || now < startDeadline) return null
+  const seconds = (startDeadline - submittedAt) / 1_000
+  const detail = `The request did not start within ${seconds} s`
+  const outcome = platformOutcome("startup_timeout", record.id, detail)
+  // The mark by which clients know that nobody should repeat it.
+  const headers = { ...outcome.headers, [responseHeaders.requestTimeoutType]: "user" }
+  return finish(record, "failed", { ...outcome, headers }, now)
 }
 
 /** What a start of the server does to a request that an earlier life left open. Null: it goes on. */
@@ -205,6 +259,7 @@ function finish(
       ...record,
       state,
       attempt: null,
+      notBefore: null,
       finishedAt: now,
       outcome: head,
       version: record.version + 1,

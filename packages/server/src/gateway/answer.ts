@@ -93,10 +93,22 @@ function asPlatformError(error: unknown): PlatformError | null {
   if (error instanceof PlatformError) return error
   if (error instanceof StoreError) {
     if (error.code === "full") return new PlatformError("storage_full")
+    if (error.code === "queue_too_long") return new PlatformError("queue_too_long")
+    if (error.code === "limited") return new PlatformError("concurrent_requests_limit")
     if (error.code === "closed") return new PlatformError("server_stopping")
   }
   if (error instanceof BlobError && error.code === "full") return new PlatformError("storage_full")
   return null
+}
+
+/** Whoever reports a 5xx can name it: one without a request gets an id of its own, which the log has as well. */
+export function identified(answer: Answer, newId: () => string): Answer {
+  if (answer.status < 500 || typeof answer.body !== "string") return answer
+  const parsed = JSON.parse(answer.body) as Record<string, unknown>
+  if (!("detail" in parsed) || "request_id" in parsed) return answer
+  const id = answer.headers["x-fal-request-id"] ?? newId()
+  const headers = { ...answer.headers, "x-fal-request-id": id }
+  return { status: answer.status, headers, body: JSON.stringify({ ...parsed, request_id: id }) }
 }
 
 const platformApiTypes: Record<number, string> = {

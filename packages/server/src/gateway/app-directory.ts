@@ -1,5 +1,6 @@
 import { nearest } from "@tintype/protocol"
 import type { AppRow, StoreReads } from "../store.ts"
+import { type Caller, mayCall } from "./access/caller.ts"
 
 /** A list this old is read again; an app that was added meanwhile is found by its key. */
 const listMaxAgeMs = 1_000
@@ -29,9 +30,10 @@ export class AppDirectory {
     return [...this.#apps.values()]
   }
 
-  /** The endpoint whose id is most like the one asked for; null when none is alike. */
-  async nearest(endpoint: string): Promise<string | null> {
-    const served = (await this.all()).flatMap((app) => app.endpoints)
+  /** Of those that the caller may call, the endpoint whose id is most like the one asked for; null when none is alike. */
+  async nearest(endpoint: string, caller: Caller): Promise<string | null> {
+    const known = (await this.all()).filter((app) => mayCall(caller, app))
+    const served = known.flatMap((app) => app.endpoints)
     return nearest(endpoint.slice(0, 200), served)
   }
 

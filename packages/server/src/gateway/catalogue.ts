@@ -1,4 +1,5 @@
 import type { AppRow } from "../store.ts"
+import { mayCall } from "./access/caller.ts"
 import { type Answer, jsonAnswer, methodNotAllowed, notServed, refusal } from "./answer.ts"
 import type { Call, Gateway } from "./parts.ts"
 
@@ -17,7 +18,7 @@ interface Model {
 export async function answerOpenapi(gateway: Gateway, call: Call): Promise<Answer> {
   if (!isRead(call)) return methodNotAllowed(call.method, "GET, HEAD")
   const asked = call.address.query.get("endpoint_id") ?? ""
-  const model = (await listModels(gateway)).find(({ endpoint }) => endpoint === asked)
+  const model = (await listModels(gateway, call)).find(({ endpoint }) => endpoint === asked)
   const document = model === undefined ? null : openapiOf(model, call)
   return jsonAnswer(document === null ? 404 : 200, document)
 }
@@ -34,7 +35,7 @@ export async function answerPlatformApi(gateway: Gateway, call: Call): Promise<A
   if (ids.length > endpointIdsMax) {
     return refusal(400, `endpoint_id takes at most ${endpointIdsMax} values`)
   }
-  const models = await listModels(gateway)
+  const models = await listModels(gateway, call)
   const unknown = ids.find((id) => !models.some(({ endpoint }) => endpoint === id))
   if (unknown !== undefined) return refusal(404, `Endpoint "${unknown.slice(0, 200)}" not found`)
   const chosen = models.filter((model) => isChosen(model, ids, query))
@@ -48,8 +49,10 @@ export async function answerPlatformApi(gateway: Gateway, call: Call): Promise<A
   })
 }
 
-async function listModels(gateway: Gateway): Promise<Model[]> {
-  const apps = await gateway.apps.all()
+/** Of the apps that the caller may call; those that any key may call are no secret. */
+async function listModels(gateway: Gateway, { caller }: Call): Promise<Model[]> {
+  const all = await gateway.apps.all()
+  const apps = all.filter((app) => app.auth === "shared" || mayCall(caller, app))
   const models = apps.flatMap((app) => app.endpoints.map((endpoint) => ({ endpoint, app })))
   return models.toSorted((one, other) => (one.endpoint < other.endpoint ? -1 : 1))
 }

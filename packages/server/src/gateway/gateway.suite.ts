@@ -27,6 +27,7 @@ export const fluxApp: AppRow = {
     "fal-ai/flux/dev": { openapi: "3.0.4", info: { title: "Queue OpenAPI for fal-ai/flux/dev" } },
   },
   metadata: { "fal-ai/flux/dev": { display_name: "FLUX.1 [dev]", category: "text-to-image" } },
+  auth: "shared",
   revision: 1,
 }
 
@@ -35,6 +36,7 @@ export const echoApp: AppRow = {
   endpoints: ["tintype/echo"],
   openapi: {},
   metadata: {},
+  auth: "shared",
   revision: 1,
 }
 
@@ -50,6 +52,9 @@ export interface HttpCall {
   headers?: Record<string, string | string[]>
   body?: string | Uint8Array
 }
+
+/** Of the data folder that the tests have none of. */
+export const localSecret = "10ca1".repeat(12)
 
 /** The runner that the tests play. */
 export const session = "5e55105e55105e55105e55105e55105e"
@@ -259,6 +264,8 @@ export async function openTestGateway(options: TestGatewayOptions = {}): Promise
     snapshots,
     events,
     hints,
+    webhookKeys: [],
+    localSecret,
     newId: randomUUID,
     health: () => ({ ready: true, detail: { apps: {} } }),
     log: (entry) => {

@@ -357,9 +357,9 @@ describe("errors have the API's shape", () => {
     ["/kv/get/a/b", 501],
     ["/console", 404],
     ["/metrics", 404],
-    ["/_/keys", 404],
+    ["/_/nothing", 404],
     ["/_/transfer/x/input", 404],
-    ["/.well-known/jwks.json", 404],
+    ["/.well-known/other.json", 404],
     ["/api/models", 404],
   ])("%s is refused by name with %d", async (path, status) => {
     const answer = await gateway.call("POST", path, { headers: json, body: "{}" })

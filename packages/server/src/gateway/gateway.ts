@@ -2,12 +2,14 @@ import { createServer, type IncomingMessage, type Server, ServerResponse } from 
 import type { Socket } from "node:net"
 import { type Duplex, Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
-import { buildAddressResolver } from "./address.ts"
-import { type Answer, answerError, asPlatformApiAnswer } from "./answer.ts"
+import { KeyRing } from "./access/key-ring.ts"
+import { RateLimiter } from "./access/rate-limit.ts"
+import { buildAddressResolver, isLoopbackName } from "./address.ts"
+import { type Answer, answerError, asPlatformApiAnswer, identified } from "./answer.ts"
 import { AppDirectory } from "./app-directory.ts"
 import { proxyPath } from "./doors/proxy.ts"
 import { discardBody, hasUnreadBody } from "./intake.ts"
-import { corsHeaders, readAccess } from "./open-mode.ts"
+import { corsHeaders, readOpenModeSettings } from "./open-mode.ts"
 import type { Gateway, GatewayParts } from "./parts.ts"
 import { PositionReader, WaiterCount } from "./position-reader.ts"
 import { requestLogEntry } from "./request-log.ts"
@@ -25,9 +27,23 @@ const headersTimeoutMs = 30_000
  */
 export function createGateway(parts: GatewayParts): Server {
   const { config } = parts
+  const keys = new KeyRing({
+    store: parts.store,
+    hints: parts.hints,
+    bootstrap: config.key,
+    loopback: isLoopbackName(config.host),
+  })
+  const settings = readOpenModeSettings(config)
   const gateway: Gateway = {
     parts,
-    access: readAccess(config),
+    access: {
+      ...settings,
+      get open() {
+        return keys.open
+      },
+    },
+    keys,
+    rates: new RateLimiter(() => performance.now()),
     apps: new AppDirectory(parts.store),
     positions: new PositionReader(parts.store, config.timing.positionEveryMs),
     waiters: new WaiterCount(config.limits.waitersMax),
@@ -51,6 +67,7 @@ export function createGateway(parts: GatewayParts): Server {
   )
   server.maxConnections = config.limits.connectionsMax
   server.on("clientError", answerBrokenRequest)
+  server.on("close", () => keys.close())
   server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
     // A body that will be refused is not asked for.
     const isTooLarge = Number(request.headers["content-length"]) > config.limits.bodyBytesMax
@@ -106,7 +123,10 @@ async function respond(door: Door, raw: IncomingMessage, response: ServerRespons
   const { surface, answer } = await answerCall(door, { method, url, raw, response }).catch(
     (error: unknown) => ({ surface: null, answer: answerError(error, parts) }),
   )
-  const shaped = surface === "api" ? asPlatformApiAnswer(answer, parts.newId()) : answer
+  const shaped =
+    surface === "api"
+      ? asPlatformApiAnswer(answer, parts.newId())
+      : identified(answer, () => parts.newId())
   const shared = sharedHeaders(door.gateway, raw, Object.keys(shaped.headers))
   const headers = { ...shared, ...shaped.headers }
   await send(

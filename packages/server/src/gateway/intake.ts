@@ -1,12 +1,21 @@
 import type { IncomingMessage } from "node:http"
 import type { Readable } from "node:stream"
 import { setImmediate } from "node:timers/promises"
-import { type EndpointId, requestHeaders, strippedFromCaller } from "@tintype/protocol"
+import {
+  type EndpointId,
+  parseFlag,
+  parseStartTimeout,
+  platformErrorAnswer,
+  requestHeaders,
+  strippedFromCaller,
+} from "@tintype/protocol"
 import { BlobError } from "../blob.ts"
 import type { Door, Priority } from "../domain/door.ts"
 import type { Body, RequestRecord } from "../domain/request.ts"
 import type { AppRow } from "../store.ts"
-import { badRequest, notServed, overloaded, RefusedError, refusal } from "./answer.ts"
+import type { Caller } from "./access/caller.ts"
+import { badRequest, RefusedError, refusal } from "./answer.ts"
+import { webhookOfBody, webhookOfQuery } from "./doors/webhook-target.ts"
 import type { Call, Gateway, GatewayParts } from "./parts.ts"
 
 /**
@@ -19,11 +28,12 @@ export async function findApp(
   gateway: Gateway,
   endpoint: EndpointId | null,
   asked: string,
+  caller: Caller,
 ): Promise<{ endpoint: EndpointId; app: AppRow }> {
   const app = endpoint === null ? null : await gateway.apps.find(endpoint.app)
   if (endpoint !== null && app !== null) return { endpoint, app }
   const name = (endpoint?.app ?? asked.replace(/^\/|\/$/g, "")).slice(0, 200)
-  const nearest = await gateway.apps.nearest(endpoint?.id ?? name)
+  const nearest = await gateway.apps.nearest(endpoint?.id ?? name, caller)
   throw new RefusedError(
     refusal(404, `Application "${name}" not found`, {
       extra: nearest === null ? {} : { nearest },
@@ -40,34 +50,51 @@ export async function takeRequest(
 ): Promise<RequestRecord> {
   const { parts } = gateway
   const { query } = call.address
-  if (query.has("fal_webhook")) throw new RefusedError(notServed("The fal_webhook parameter"))
-  const input = await readBody(call.raw, parts)
-  await checkQueueLength(parts, endpoint.app, query.get("fal_max_queue_length"))
+  const asked = webhookOfQuery(call)
+  refuseTooFast(gateway, call)
+  const { bodyBytesMax } = parts.config.limits
+  const ownMax = call.caller.key?.limits.bodyBytesMax ?? bodyBytesMax
+  const input = await readBody(call.raw, parts, Math.min(bodyBytesMax, ownMax))
+  const webhook = asked ?? (door === "queue" ? await webhookOfBody(input, gateway, endpoint) : null)
   const submitted = parts.store.submit({
     id: parts.newId(),
     account: call.account,
+    key: call.caller.key?.id ?? null,
     door,
     app: endpoint.app,
     endpoint: endpoint.id,
     path: endpoint.path === "" ? "/" : endpoint.path,
     priority: readPriority(call, door),
+    webhook,
     input,
     headers: headersForApp(call),
     fileBase: call.address.fileBase,
+    noRetry: parseFlag(call.headers[requestHeaders.noRetry]) === true,
+    startTimeoutMs: parseStartTimeout(call.headers),
+    queueLengthMax: readQueueLengthMax(query, door),
   })
   // In the same tick: the claim that follows from it joins the commit of the submit.
   parts.hints.work(endpoint.app)
   return await submitted
 }
 
-async function checkQueueLength(
-  parts: GatewayParts,
-  app: string,
-  lengthMax: string | null,
-): Promise<void> {
-  if (lengthMax === null || !/^\d{1,15}$/.test(lengthMax)) return
-  if ((await parts.store.queueLength(app)) <= Number(lengthMax)) return
-  throw new RefusedError(overloaded(`The queue is longer than fal_max_queue_length=${lengthMax}`))
+/** The rate of the account, and the key's own where it is narrower. */
+function refuseTooFast({ parts, rates }: Gateway, { account, caller }: Call): void {
+  const { requestsPerSecondMax } = parts.config.limits
+  const ownMax = caller.key?.limits.requestsPerSecondMax ?? 0
+  const wait = rates.take([
+    ...(requestsPerSecondMax > 0 ? [{ name: account, perSecond: requestsPerSecondMax }] : []),
+    ...(ownMax > 0 ? [{ name: `${account}/${caller.key?.id}`, perSecond: ownMax }] : []),
+  ])
+  if (wait === null) return
+  const extra = { retryAfterSeconds: wait }
+  throw new RefusedError(platformErrorAnswer("request_rate_limit", undefined, extra))
+}
+
+/** The store decides by it, in the transaction that would take the request. */
+function readQueueLengthMax(query: URLSearchParams, door: Door): number | null {
+  const given = query.get("fal_max_queue_length") ?? ""
+  return door === "queue" && /^\d{1,15}$/.test(given) ? Number(given) : null
 }
 
 /** Only the queue has priorities, and an unknown one is the normal one. */
@@ -86,8 +113,12 @@ function headersForApp(call: Call): Record<string, string> {
 }
 
 /** The body as received: in memory when it is small, else a blob. */
-export async function readBody(raw: IncomingMessage, parts: GatewayParts): Promise<Body> {
-  const { bodyBytesMax, inlineBytesMax } = parts.config.limits
+export async function readBody(
+  raw: IncomingMessage,
+  parts: GatewayParts,
+  bodyBytesMax = parts.config.limits.bodyBytesMax,
+): Promise<Body> {
+  const { inlineBytesMax } = parts.config.limits
   const length = Number(raw.headers["content-length"] ?? 0)
   if (length > bodyBytesMax) throw new RefusedError(tooLarge(bodyBytesMax))
   const json = isJsonType(raw.headers["content-type"])
@@ -101,7 +132,10 @@ export async function readBody(raw: IncomingMessage, parts: GatewayParts): Promi
     for (let next = await source.next(); next.done !== true; next = await source.next()) {
       head.push(next.value)
       bytes += next.value.byteLength
-      if (bytes > inlineBytesMax) return await writeBlob(parts, resume(head, source), json)
+      if (bytes > bodyBytesMax) throw new RefusedError(tooLarge(bodyBytesMax))
+      if (bytes > inlineBytesMax) {
+        return await writeBlob(parts, resume(head, source), { json, bytesMax: bodyBytesMax })
+      }
     }
   } finally {
     // Lets go of a body that is refused half-way. Not awaited: a chunk may still be waited for.
@@ -115,16 +149,15 @@ export async function readBody(raw: IncomingMessage, parts: GatewayParts): Promi
 async function writeBlob(
   parts: GatewayParts,
   source: AsyncIterable<Uint8Array>,
-  json: boolean,
+  options: { json: boolean; bytesMax: number },
 ): Promise<Body> {
-  const bytesMax = parts.config.limits.bodyBytesMax
   try {
-    const { name, bytes } = await parts.blobs.write(source, { json, bytesMax })
+    const { name, bytes } = await parts.blobs.write(source, options)
     return { blob: name, bytes }
   } catch (error) {
     if (error instanceof BlobError && error.code === "not_json") throw new RefusedError(notJson())
     if (error instanceof BlobError && error.code === "too_large") {
-      throw new RefusedError(tooLarge(bytesMax))
+      throw new RefusedError(tooLarge(options.bytesMax))
     }
     throw error
   }

@@ -1,11 +1,5 @@
 import { describe, expect, it } from "vitest"
-import {
-  type CallFacts,
-  corsHeaders,
-  preflightHeaders,
-  refuseInOpenMode,
-  refuseWithoutKey,
-} from "./open-mode.ts"
+import { type CallFacts, corsHeaders, preflightHeaders, refuseInOpenMode } from "./open-mode.ts"
 
 const settings = {
   allowedOrigins: ["https://app.example.com"],
@@ -212,35 +206,5 @@ describe("CORS", () => {
     expect(told?.["access-control-allow-methods"]).toContain("PUT")
     expect(preflightHeaders("OPTIONS", {})).toBeNull()
     expect(preflightHeaders("POST", asked)).toBeNull()
-  })
-})
-
-describe("a server with a key", () => {
-  const key = "abc:s3cret:with-colon"
-  it.each([
-    ["the key", `Key ${key}`, null],
-    ["the key, scheme in lower case", `key ${key}`, null],
-    ["another secret", "Key abc:wrong", "invalid key credentials"],
-    ["another id", "Key abd:s3cret:with-colon", "invalid key credentials"],
-    [
-      "no colon",
-      "Key abc",
-      "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'.",
-    ],
-    [
-      "no scheme",
-      key,
-      "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'.",
-    ],
-    ["a bearer", "Bearer x", "bearer: unable to decode issuer"],
-    ["nothing", undefined, "Authorization header is required"],
-  ])("%s", (_, authorization, detail) => {
-    expect(refuseWithoutKey(authorization, key, null)?.detail ?? null).toBe(detail)
-  })
-
-  it("names the application that was called without credentials", () => {
-    const refused = refuseWithoutKey(undefined, key, "fal-ai/flux")
-    expect(refused?.status).toBe(401)
-    expect(refused?.detail).toMatch(/^Cannot access application "fal-ai\/flux"/)
   })
 })

@@ -1,11 +1,10 @@
-import { createHash, timingSafeEqual } from "node:crypto"
 import type { Config } from "../config.ts"
 import { isForeignHost, isLoopbackAddress, isLoopbackName, parseAuthority } from "./address.ts"
 
 /**
  * Who may call. In open mode, where no key exists, only programs and pages of this very machine: everything
  * here keeps a web page elsewhere, a name that was rebound to us or a forwarding proxy from borrowing that
- * trust. With a key, only who knows it. Pure functions of a call's socket and headers.
+ * trust. With keys, only who knows one (`access/`). Pure functions of a call's socket and headers.
  */
 
 export interface CallFacts {
@@ -31,7 +30,7 @@ export interface Refusal {
 }
 
 const createKey =
-  "This server has no key, so it serves this machine only: create a key (TINTYPE_KEY=id:secret) to serve others"
+  "This server has no key, so it serves this machine only: create a key (tintype keys create, or TINTYPE_KEY=id:secret) to serve others"
 
 /** Decides whether a server without a key answers the call; null when it does. */
 export function refuseInOpenMode(call: CallFacts, settings: OpenModeSettings): Refusal | null {
@@ -84,50 +83,17 @@ function header(call: CallFacts, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value
 }
 
-/** Decides whether `Authorization` holds the server's key, `id:secret`; null when it does. */
-export function refuseWithoutKey(
-  authorization: string | undefined,
-  key: string,
-  app: string | null,
-): Refusal | null {
-  if (authorization === undefined || authorization === "") {
-    const detail =
-      app === null
-        ? "Authorization header is required"
-        : `Cannot access application "${app}". Authentication is required to access this application.`
-    return { status: 401, detail }
-  }
-  const match = /^(\S+)\s+(.*)$/.exec(authorization)
-  const scheme = match?.[1]?.toLowerCase()
-  if (scheme === "bearer") return { status: 401, detail: "bearer: unable to decode issuer" }
-  const credentials = match?.[2]?.trim() ?? ""
-  if (scheme !== "key" || !/^[^:]+:.+$/.test(credentials)) {
-    const detail = "Invalid Key Authorization header format. Expected '<key_id>:<key_secret>'."
-    return { status: 401, detail }
-  }
-  return equalsSecret(credentials, key) ? null : { status: 401, detail: "invalid key credentials" }
-}
-
-/** Digests have one length, so the comparison takes the same time whatever was given. */
-function equalsSecret(given: string, secret: string): boolean {
-  return timingSafeEqual(digest(given), digest(secret))
-}
-
-function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest()
-}
-
 export interface AccessSettings extends OpenModeSettings {
-  /** No key exists. */
-  open: boolean
+  /** No key exists, and only this machine can call. */
+  readonly open: boolean
 }
 
 /** What of the configuration decides who may call. */
-export function readAccess(
-  config: Pick<Config, "key" | "publicUrl" | "allowedOrigins">,
-): AccessSettings {
+export function readOpenModeSettings(
+  config: Pick<Config, "publicUrl" | "allowedOrigins">,
+): OpenModeSettings {
   const configuredHost = config.publicUrl === null ? null : new URL(config.publicUrl).hostname
-  return { open: config.key === null, allowedOrigins: config.allowedOrigins, configuredHost }
+  return { allowedOrigins: config.allowedOrigins, configuredHost }
 }
 
 /** Of an answer, what a page may read beside every `x-fal-*`. */

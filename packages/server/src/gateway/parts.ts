@@ -1,10 +1,14 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http"
+import type { WebhookKey } from "@tintype/protocol"
 import type { BlobStore } from "../blob.ts"
 import type { Config } from "../config.ts"
 import type { Hints } from "../hints.ts"
 import type { EventFeed, Snapshots } from "../snapshots.ts"
 import type { Store } from "../store.ts"
 import type { Address } from "./address.ts"
+import type { Caller } from "./access/caller.ts"
+import type { KeyRing } from "./access/key-ring.ts"
+import type { RateLimiter } from "./access/rate-limit.ts"
 import type { AppDirectory } from "./app-directory.ts"
 import type { AccessSettings } from "./open-mode.ts"
 import type { PositionReader, WaiterCount } from "./position-reader.ts"
@@ -17,6 +21,10 @@ export interface GatewayParts {
   snapshots: Snapshots
   events: EventFeed
   hints: Hints
+  /** What receivers verify webhooks by. */
+  webhookKeys: WebhookKey[]
+  /** Of the data folder; administers. */
+  localSecret: string
   /** A new UUID v4. */
   newId(): string
   health(): { ready: boolean; detail: object }
@@ -44,6 +52,8 @@ export interface Gateway {
   apps: AppDirectory
   positions: PositionReader
   waiters: WaiterCount
+  keys: KeyRing
+  rates: RateLimiter
 }
 
 /** One HTTP call, after its address was found. */
@@ -53,5 +63,7 @@ export interface Call {
   headers: IncomingHttpHeaders
   raw: IncomingMessage
   response: ServerResponse
+  caller: Caller
+  /** The caller's. */
   account: string
 }

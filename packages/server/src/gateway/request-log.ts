@@ -8,6 +8,10 @@ const secretParameters = new Set([
   "token",
   "key",
   "signature",
+  "authorization",
+  "api_key",
+  "fal_key",
+  "secret",
 ])
 
 /** A request target fit for the log: bounded, and without what must stay secret. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { TLSSocket } from "node:tls"
-import { parseEndpointId } from "@tintype/protocol"
+import { asNobody, type Caller, identify, isRefusal, refuseCaller } from "./access/caller.ts"
+import { answerKeys, keysPath } from "./access/keys-route.ts"
 import type { Address, AddressResolver, Surface } from "./address.ts"
 import {
   type Answer,
@@ -16,8 +17,14 @@ import { proxyPath, resolveProxied } from "./doors/proxy.ts"
 import { answerQueue } from "./doors/queue.ts"
 import { answerRun, describeServer } from "./doors/run.ts"
 import { answerFile } from "./files.ts"
-import { preflightHeaders, refuseInOpenMode, refuseWithoutKey } from "./open-mode.ts"
+import { preflightHeaders, type Refusal, refuseInOpenMode } from "./open-mode.ts"
 import type { Call, Gateway } from "./parts.ts"
+import {
+  answerKeySet,
+  answerWebhooks,
+  keySetPath,
+  webhooksPath,
+} from "./platform/webhook-routes.ts"
 
 /** Origin check → address → proxy → key → surface: what every call goes through, in this order. */
 
@@ -34,9 +41,6 @@ export interface ReceivedCall {
   response: ServerResponse
 }
 
-/** The one account of open mode and of the bootstrap key. */
-const localAccount = "local"
-
 export interface RoutedAnswer {
   /** Null when the call never got to one. */
   surface: Surface | null
@@ -45,7 +49,6 @@ export interface RoutedAnswer {
 
 export async function answerCall(door: Door, received: ReceivedCall): Promise<RoutedAnswer> {
   const { gateway } = door
-  const { parts } = gateway
   const { raw, method, url } = received
   const { headers, socket } = raw
   const encrypted = socket instanceof TLSSocket
@@ -57,9 +60,9 @@ export async function answerCall(door: Door, received: ReceivedCall): Promise<Ro
     forwardedHost: oneOf(headers["x-forwarded-host"]),
     forwardedProto: oneOf(headers["x-forwarded-proto"]),
   })
+  await gateway.keys.look()
   const address = found === null || "unserved" in found ? null : found
-  const refused =
-    parts.config.key === null ? refuseOpen(gateway, received, encrypted, address) : null
+  const refused = gateway.keys.open ? refuseOpen(gateway, received, encrypted, address) : null
   if (refused !== null) return { surface: address?.surface ?? null, answer: refused }
   if (found !== null && "unserved" in found) {
     return { surface: null, answer: notServed(found.unserved) }
@@ -73,15 +76,34 @@ export async function answerCall(door: Door, received: ReceivedCall): Promise<Ro
     ? resolveProxied({ address, headers }, door.resolve)
     : { address }
   if ("answer" in meant) return { surface: null, answer: meant.answer }
+  const { surface } = meant.address
+  const caller = await findCaller(gateway, received, meant.address)
+  if (isRefusal(caller)) return { surface, answer: refusal(caller.status, caller.detail) }
   const call: Call = {
     method,
     address: meant.address,
     headers,
     raw,
     response: received.response,
-    account: localAccount,
+    caller,
+    account: caller.account,
   }
-  return { surface: call.address.surface, answer: await answerAllowed(gateway, call) }
+  return { surface, answer: await answerAllowed(gateway, call) }
+}
+
+/** Who calls; a key that is revoked meanwhile ends the call. */
+async function findCaller(
+  gateway: Gateway,
+  { method, raw, response }: ReceivedCall,
+  address: Address,
+): Promise<Caller | Refusal> {
+  const caller = await identify(gateway, raw.headers, address)
+  if (isRefusal(caller)) return isPublic(method, address) ? asNobody() : caller
+  if (caller.key !== null && !response.destroyed) {
+    const release = gateway.keys.hold(caller.key.id, () => response.destroy())
+    response.once("close", release)
+  }
+  return caller
 }
 
 function refuseOpen(
@@ -112,11 +134,8 @@ function isProxyDoor({ surface, path }: Address): boolean {
 async function answerAllowed(gateway: Gateway, call: Call): Promise<Answer> {
   const { parts } = gateway
   try {
-    const { key } = parts.config
-    if (key !== null && !isPublic(call)) {
-      const refused = refuseWithoutKey(call.headers.authorization, key, appOf(call.address))
-      if (refused !== null) return refusal(refused.status, refused.detail)
-    }
+    const refused = isPublic(call.method, call.address) ? null : await refuseCaller(gateway, call)
+    if (refused !== null) return refusal(refused.status, refused.detail)
     return await answerSurface(gateway, call)
   } catch (error) {
     return answerError(error, parts)
@@ -124,14 +143,10 @@ async function answerAllowed(gateway: Gateway, call: Call): Promise<Answer> {
 }
 
 /** What anyone may read, key or not. */
-function isPublic({ method, address: { surface, path } }: Call): boolean {
+function isPublic(method: string, { surface, path }: Address): boolean {
   if (method !== "GET" && method !== "HEAD") return false
-  if (surface === "files") return true
+  if (surface === "files" || isKeySet(surface, path)) return true
   return (surface === "own" || surface === "web") && /^\/(health|api\/openapi)(\/|$)/.test(path)
-}
-
-function appOf({ surface, path }: Address): string | null {
-  return surface === "run" || surface === "queue" ? (parseEndpointId(path)?.app ?? null) : null
 }
 
 async function answerSurface(gateway: Gateway, call: Call): Promise<Answer> {
@@ -145,6 +160,9 @@ async function answerSurface(gateway: Gateway, call: Call): Promise<Answer> {
       return await answerFile(gateway, call)
     case "api":
       return await answerPlatformApi(gateway, call)
+    case "rest":
+      if (isKeySet(surface, path)) return answerKeySet(gateway, call)
+      return notServed(`${surface} (${path.slice(0, 200)})`)
     case "web":
     case "own":
       return await answerFixed(gateway, call)
@@ -153,10 +171,22 @@ async function answerSurface(gateway: Gateway, call: Call): Promise<Answer> {
   }
 }
 
+/** Receivers of webhooks look for it on the REST host, and some on any. */
+function isKeySet(surface: Surface, path: string): boolean {
+  return (surface === "rest" || surface === "web" || surface === "own") && path === keySetPath
+}
+
 /** The fixed paths beside the surfaces. */
 async function answerFixed(gateway: Gateway, call: Call): Promise<Answer> {
   const path = call.address.path.replace(/(.)\/$/, "$1")
   if (path === "/api/openapi/queue/openapi.json") return await answerOpenapi(gateway, call)
+  if (isKeySet(call.address.surface, path)) return answerKeySet(gateway, call)
+  if (call.address.surface === "own" && `${path}/`.startsWith(`${webhooksPath}/`)) {
+    return await answerWebhooks(gateway, call)
+  }
+  if (call.address.surface === "own" && `${path}/`.startsWith(`${keysPath}/`)) {
+    return await answerKeys(gateway, call)
+  }
   if (path === "/health" && call.address.surface === "own") return answerHealth(gateway, call)
   return refusal(404, `Path ${path.slice(0, 200)} not found`)
 }

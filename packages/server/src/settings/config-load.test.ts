@@ -38,9 +38,15 @@ test("a flag wins over a variable, a variable over the file, the file over the d
 })
 
 test("every key of the configuration can be set in the file", async () => {
-  const { timing, limits, runner, ...rest } = defaultConfig
+  const { timing, limits, webhooks, runner, ...rest } = defaultConfig
   const values = { ...rest, publicUrl: "http://a.example", key: "me:secret", pace: 0 }
-  const given = { ...values, runner: { ...runner, slots: 3, local: false }, timing, limits }
+  const given = {
+    ...values,
+    runner: { ...runner, slots: 3, local: false },
+    timing,
+    limits,
+    webhooks,
+  }
   // A key that no setting takes would keep its default; so each is given another value than that.
   Object.assign(given, {
     host: "::1",
@@ -53,6 +59,7 @@ test("every key of the configuration can be set in the file", async () => {
     allowPrivateTargets: false,
     timing: Object.fromEntries(Object.keys(timing).map((key) => [key, 7])),
     limits: Object.fromEntries(Object.keys(limits).map((key) => [key, 8])),
+    webhooks: Object.fromEntries(Object.keys(webhooks).map((key) => [key, 9])),
   })
   expect(await load({ file: `export default ${JSON.stringify(given)}` })).toEqual(given)
   const kept = Object.entries(defaultConfig).filter(([key, value]) =>

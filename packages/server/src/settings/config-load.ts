@@ -2,7 +2,7 @@ import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { nearest } from "@tintype/protocol"
-import type { Config, Limits, Timing } from "../config.ts"
+import type { Config, Limits, Timing, Webhooks } from "../config.ts"
 import { defaultConfig } from "../config.ts"
 import type { Check } from "./config-checks.ts"
 import * as checks from "./config-checks.ts"
@@ -19,10 +19,11 @@ export interface ConfigSources {
 }
 
 /** What `tintype.config.ts` may export as its default. */
-export type ConfigFile = Partial<Omit<Config, "runner" | "timing" | "limits">> & {
+export type ConfigFile = Partial<Omit<Config, "runner" | "timing" | "limits" | "webhooks">> & {
   runner?: Partial<Config["runner"]>
   timing?: Partial<Timing>
   limits?: Partial<Limits>
+  webhooks?: Partial<Webhooks>
 }
 
 interface Setting {
@@ -178,11 +179,12 @@ async function applyFile(config: Config, cwd: string): Promise<void> {
   }
   config.timing = { ...config.timing, ...amounts(file, "timing", name) }
   config.limits = { ...config.limits, ...amounts(file, "limits", name) }
+  config.webhooks = { ...config.webhooks, ...amounts(file, "webhooks", name) }
 }
 
 function amounts(
   file: Record<string, unknown>,
-  group: "timing" | "limits",
+  group: "timing" | "limits" | "webhooks",
   name: string,
 ): Record<string, number> {
   const given = Object.entries(section(file, group)).filter(([, value]) => value !== undefined)

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { defaultConfig } from "../config.ts"
 import type { NewRequest, RequestRecord } from "../domain/request.ts"
 import { comparePlaces } from "../domain/turn.ts"
 import type { AttemptResult, Claim, SessionHello, Store } from "../store.ts"
@@ -9,6 +10,8 @@ export interface OpenedStore {
   store: Store
   /** What `onCommit` was told, call by call. */
   committed: RequestRecord[][]
+  /** What `onFreed` was told, call by call. */
+  freed: string[][]
   /** Flushes so far. */
   commits: () => number
 }
@@ -17,6 +20,7 @@ export interface StoreSetup {
   clock: () => number
   batchOperationsMax?: number
   batchBytesMax?: number
+  concurrencyMax?: number
 }
 
 export type OpenStore = (setup: StoreSetup) => Promise<OpenedStore>
@@ -78,6 +82,9 @@ function seeded(seed: number): (limit: number) => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) % limit
   }
 }
+
+/** No backoff is longer, with the defaults. */
+export const backoffMsMax = defaultConfig.timing.retryMaxMs
 
 /** The laws of `store.ts`, for every adapter. */
 export function describeStore(name: string, open: OpenStore): void {
@@ -252,6 +259,7 @@ export function describeStore(name: string, open: OpenStore): void {
       test("a zombie's lease stays stale when another attempt runs and when it has ended", async () => {
         const zombie = await start()
         await store.endAttempts("s1", "lost")
+        now += backoffMsMax
         await store.openSession(newHello("s2"))
         const second = await claimOne("s2")
         if (second === undefined) throw new Error("Nothing was claimed")
@@ -303,6 +311,7 @@ export function describeStore(name: string, open: OpenStore): void {
         expect(note).toMatchObject({ attempt: 1, source: "gateway" })
         expect(note?.event).toMatchObject({ kind: "log", level: "INFO", at: now })
         await store.openSession(newHello("s2"))
+        now += backoffMsMax
         expect((await claimOne("s2"))?.request).toMatchObject({ id: claim.request.id, attempts: 2 })
       })
 
@@ -323,6 +332,7 @@ export function describeStore(name: string, open: OpenStore): void {
           await store.openSession(newHello(`session-${attempt}`))
           expect((await claimOne(`session-${attempt}`))?.request.attempts).toBe(attempt)
           await store.endAttempts(`session-${attempt}`, "lost")
+          now += backoffMsMax
         }
         expect((await store.request(id))?.state).toBe("failed")
         expect(await store.queueLength(app)).toBe(0)
@@ -555,6 +565,7 @@ export function describeStore(name: string, open: OpenStore): void {
         const { sequence } = claim.request
         await store.appendEvents([{ lease: leaseOf(claim), events: [log(1), log(2)] }])
         await store.endAttempts("s1", "lost")
+        now += backoffMsMax
         await store.openSession(newHello("s2"))
         const second = await claimOne("s2")
         const batch = { lease: leaseOf(second), events: [log(1)] }

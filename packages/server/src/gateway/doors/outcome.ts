@@ -19,7 +19,9 @@ export async function answerOutcome(
   const body = await gateway.parts.store.body(record.sequence, "output")
   if (body === null) {
     // Its payload is gone, or it was ended before it had one.
-    const { body: text } = platformErrorAnswer("internal_error", outcome.error ?? undefined)
+    const { body: text } = platformErrorAnswer("internal_error", outcome.error ?? undefined, {
+      requestId: record.id,
+    })
     return { status, headers: { ...headers, "content-type": "application/json" }, body: text }
   }
   if ("inline" in body) return { status, headers, body: body.inline }

@@ -124,6 +124,42 @@ describe("submit", () => {
     await gateway.settle(await claimed)
   })
 
+  it.each([
+    [{ "x-fal-request-timeout": "30.0" }, 30_000],
+    [{ "x-fal-request-start-timeout": "0.1", "x-fal-request-timeout": "30" }, 100],
+    [{ "x-fal-request-start-timeout": "soon", "x-fal-request-timeout": "30" }, 30_000],
+    [{ "x-fal-request-timeout": "0.09" }, null],
+    [{ "x-fal-request-timeout": "-1" }, null],
+    [{}, null],
+  ])(
+    "gives the request the start deadline that its caller asks for [%o: %s ms]",
+    async (headers, ms) => {
+      await gateway.call("POST", "/queue/fal-ai/flux/dev", { headers: { ...headers }, body: "{}" })
+      const claim = await gateway.claim()
+      const { startDeadline, submittedAt } = claim.request
+      expect(startDeadline).toBe(ms === null ? null : submittedAt + ms)
+      expect(Object.keys(claim.headers).filter((name) => name.startsWith("x-fal-"))).toEqual([])
+      await gateway.settle(claim)
+    },
+  )
+
+  it.each([
+    ["1", true],
+    ["True", true],
+    ["yes", true],
+    ["0", false],
+    ["perhaps", false],
+  ])(
+    "gives a request one attempt when its caller wants no retry [%s: %s]",
+    async (value, noRetry) => {
+      const headers = { "x-fal-no-retry": value }
+      await gateway.call("POST", "/queue/fal-ai/flux/dev", { headers, body: "{}" })
+      const claim = await gateway.claim()
+      expect(claim.request.noRetry).toBe(noRetry)
+      await gateway.settle(claim)
+    },
+  )
+
   it("refuses when the queue is longer than fal_max_queue_length", async () => {
     const ids = [await gateway.submit(), await gateway.submit()]
     const call = (lengthMax: number) =>
@@ -133,15 +169,9 @@ describe("submit", () => {
     const refused = await call(1)
     expect(refused.status).toBe(429)
     expect(refused.headers["retry-after"]).toMatch(/^\d+$/)
-    expect(refused.json["error_type"]).toBe("concurrent_requests_limit")
+    expect(refused.json).toMatchObject({ error_type: "queue_too_long", retry_after: 5 })
     expect((await call(2)).status).toBe(200)
     for (const _ of [...ids, "the third"]) await gateway.settle(await gateway.claim())
-  })
-
-  it("says that webhooks are not served", async () => {
-    const answer = await gateway.call("POST", "/queue/fal-ai/flux/dev?fal_webhook=http%3A%2F%2Fa")
-    expect(answer.status).toBe(501)
-    expect(answer.json["detail"]).toContain("fal_webhook")
   })
 })
 

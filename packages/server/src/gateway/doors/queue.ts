@@ -14,7 +14,7 @@ export async function answerQueue(gateway: Gateway, call: Call): Promise<Answer>
   const { path } = call.address
   const route = parseQueuePath(call.method, path)
   if (route === null) {
-    await findApp(gateway, null, path)
+    await findApp(gateway, null, path, call.caller)
     return requestNotFound()
   }
   if (route.kind === "no_request") return requestNotFound()
@@ -29,7 +29,7 @@ async function answerSubmit(
   asked: EndpointId,
   path: string,
 ): Promise<Answer> {
-  const { endpoint } = await findApp(gateway, asked, path)
+  const { endpoint } = await findApp(gateway, asked, path, call.caller)
   const record = await takeRequest(gateway, call, endpoint, "queue")
   return jsonAnswer(
     200,

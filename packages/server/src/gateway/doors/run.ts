@@ -18,7 +18,7 @@ const exampleEndpoint = "fal-ai/flux/dev"
 export async function answerRun(gateway: Gateway, call: Call): Promise<Answer> {
   const { path } = call.address
   if (call.method !== "POST") return await answerOtherMethod(gateway, call)
-  const { endpoint, app } = await findApp(gateway, parseEndpointId(path), path)
+  const { endpoint, app } = await findApp(gateway, parseEndpointId(path), path, call.caller)
   const door = /\/(stream|realtime)$/.exec(endpoint.path)?.[1]
   if (door !== undefined && !app.endpoints.includes(endpoint.id)) return notServed(`/${door}`)
   const leave = gateway.waiters.enter()
@@ -43,7 +43,7 @@ async function answerOtherMethod(gateway: Gateway, call: Call): Promise<Answer> 
     return jsonAnswer(status, explain(call, endpoint.id), headers)
   }
   const name = path.replace(/^\/|\/$/g, "").slice(0, 200)
-  const nearest = await gateway.apps.nearest(name)
+  const nearest = await gateway.apps.nearest(name, call.caller)
   return jsonAnswer(404, {
     ...explain(call, nearest ?? exampleEndpoint),
     detail: `Application "${name}" not found`,

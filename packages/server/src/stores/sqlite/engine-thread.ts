@@ -42,8 +42,8 @@ type Question = { type: "checkpoint" } | { type: "read"; name: ReadName; argumen
 
 /** Starts the engine's thread and waits until its database is open. */
 export async function startEngineThread(options: EngineThreadOptions): Promise<EngineThread> {
-  const { path, pagesMax } = options
-  const settings: EngineSettings = { path, pagesMax }
+  const { path, pagesMax, retry, concurrencyMax } = options
+  const settings: EngineSettings = { path, pagesMax, retry, concurrencyMax }
   const isSource = import.meta.url.endsWith(".ts")
   const worker = new Worker(new URL(isSource ? "./worker.ts" : "./worker.js", import.meta.url), {
     workerData: settings,
@@ -225,13 +225,14 @@ export class EngineThread {
     }
   }
 
-  #conclude({ results, changed, commits }: Extract<FromEngine, { type: "applied" }>): void {
+  #conclude({ results, changed, freed, commits }: Extract<FromEngine, { type: "applied" }>): void {
     const answered = this.#underWay
     this.#underWay = []
     this.#commits = commits
     this.#answered += answered.length
     for (const { bytes } of answered) this.#pendingBytes -= bytes
     if (changed.length > 0) this.#options.onCommit(changed)
+    if (freed.length > 0) this.#options.onFreed?.(freed)
     for (const [index, pending] of answered.entries()) {
       const result = results[index]
       if (result?.ok === true) pending.resolve(result.value)

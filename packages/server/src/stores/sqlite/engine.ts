@@ -1,4 +1,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
+import { defaultConfig } from "../../config.ts"
+import type { RequestRecord } from "../../domain/request.ts"
+import { backoffMs, type RetryTiming } from "../../domain/retry.ts"
 import { StoreError } from "../../store.ts"
 import {
   type Applied,
@@ -10,9 +13,12 @@ import {
 import { migrate } from "./migrations.ts"
 import { appWriters } from "./operations/apps.ts"
 import { attemptWriters } from "./operations/attempts.ts"
+import { DeliveryTable, deliveryWriters } from "./operations/deliveries.ts"
 import { eventWriters } from "./operations/events.ts"
 import { fileWriters } from "./operations/files.ts"
+import { keyWriters } from "./operations/keys.ts"
 import { Lanes } from "./operations/lanes.ts"
+import { Pools } from "./operations/pools.ts"
 import { RequestTable } from "./operations/request-table.ts"
 import { requestWriters } from "./operations/requests.ts"
 import { SessionTable, sessionWriters } from "./operations/sessions.ts"
@@ -24,8 +30,19 @@ export interface EngineContext {
   requests: RequestTable
   sessions: SessionTable
   lanes: Lanes
+  pools: Pools
   /** Epoch milliseconds, the same throughout a batch. */
   now: () => number
+  /** How long the attempt after the current one would have to wait. */
+  backoffMs: (record: RequestRecord) => number
+}
+
+export interface EngineOptions {
+  /** Requests of one account that run at a time; 0: no limit. */
+  concurrencyMax?: number
+  retry?: RetryTiming
+  /** In [0, 1). */
+  random?: () => number
 }
 
 /**
@@ -39,6 +56,7 @@ export class Engine {
   readonly #db: DatabaseSync
   readonly #counts: TurnCounts
   readonly #lanes: Lanes
+  readonly #pools: Pools
   readonly #requests: RequestTable
   readonly #writers: Writers
   readonly #statements: Record<
@@ -49,17 +67,22 @@ export class Engine {
   #commits = 0
 
   /** Brings the database to the current schema first. */
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, options: EngineOptions = {}) {
+    const { retry = defaultConfig.timing, random = Math.random, concurrencyMax = 0 } = options
     migrate(db)
     this.#db = db
     this.#counts = new TurnCounts(db)
     this.#lanes = new Lanes(db)
-    this.#requests = new RequestTable(db, this.#counts)
+    const deliveries = new DeliveryTable(db)
+    this.#pools = new Pools(db, concurrencyMax)
+    this.#requests = new RequestTable(db, this.#counts, deliveries, this.#pools)
     const context: EngineContext = {
       requests: this.#requests,
       sessions: new SessionTable(db),
       lanes: this.#lanes,
+      pools: this.#pools,
       now: () => this.#now,
+      backoffMs: ({ attemptsCounted }) => backoffMs(retry, attemptsCounted, random()),
     }
     this.#writers = {
       ...appWriters(db),
@@ -68,6 +91,8 @@ export class Engine {
       ...sessionWriters(context),
       ...eventWriters(db, context),
       ...fileWriters(db),
+      ...deliveryWriters(deliveries),
+      ...keyWriters(db, context),
     }
     this.#statements = {
       begin: db.prepare("BEGIN IMMEDIATE"),
@@ -91,7 +116,8 @@ export class Engine {
       if (!isFull(error)) throw error
       const failure = toFailure(new StoreError("full", "No space is left for the database"))
       const results = batch.map((): OperationResult => ({ ok: false, failure }))
-      return { results, changed: [], commits: this.#commits }
+      this.#pools.drainFreed()
+      return { results, changed: [], freed: [], commits: this.#commits }
     }
   }
 
@@ -109,7 +135,8 @@ export class Engine {
     this.#statements.commit.run()
     // A transaction that changed nothing has nothing to flush.
     if (this.#totalChanges() !== before) this.#commits += 1
-    return { results, changed: this.#requests.drain(), commits: this.#commits }
+    const freed = this.#pools.drainFreed()
+    return { results, changed: this.#requests.drain(), freed, commits: this.#commits }
   }
 
   #attempt(operation: Operation): OperationResult {

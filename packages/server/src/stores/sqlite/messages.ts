@@ -1,4 +1,5 @@
 import type { Body, RequestRecord } from "../../domain/request.ts"
+import type { RetryTiming } from "../../domain/retry.ts"
 import { type Store, StoreError, type StoreReads } from "../../store.ts"
 import { resultCode, resultCodes } from "./connection.ts"
 
@@ -36,6 +37,8 @@ export type OperationResult = { ok: true; value: unknown } | { ok: false; failur
 export interface Applied {
   results: OperationResult[]
   changed: RequestRecord[]
+  /** Apps in which requests may start that waited for another one to end; see `onFreed`. */
+  freed: string[]
   /** Transactions that were flushed, since the engine was made. */
   commits: number
 }
@@ -56,6 +59,9 @@ export type FromEngine =
 export interface EngineSettings {
   path: string
   pagesMax: number | null
+  retry: RetryTiming
+  /** Requests of one account that run at a time; 0: no limit. */
+  concurrencyMax: number
 }
 
 export function toFailure(error: unknown): Failure {

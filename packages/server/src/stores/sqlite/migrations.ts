@@ -121,6 +121,94 @@ const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX files_blob ON files (blob);
   `,
+  // Webhooks. What is pending is a partial index by origin: the due ones of each are its first rows.
+  `
+  ALTER TABLE requests ADD COLUMN webhook TEXT;
+
+  CREATE TABLE deliveries (
+    sequence INTEGER PRIMARY KEY REFERENCES requests (sequence) ON DELETE CASCADE,
+    request TEXT NOT NULL,
+    account TEXT NOT NULL,
+    url TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'failed', 'exhausted')),
+    tries INTEGER NOT NULL,
+    tries_in_round INTEGER NOT NULL,
+    next_at INTEGER,
+    created_at INTEGER NOT NULL,
+    finished_at INTEGER
+  ) STRICT;
+  CREATE INDEX deliveries_due ON deliveries (origin, next_at, sequence) WHERE state = 'pending';
+  CREATE INDEX deliveries_account ON deliveries (account, sequence);
+
+  CREATE TABLE delivery_tries (
+    sequence INTEGER NOT NULL REFERENCES deliveries (sequence) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    status INTEGER,
+    answer TEXT NOT NULL,
+    error TEXT,
+    detail TEXT,
+    PRIMARY KEY (sequence, number)
+  ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  ALTER TABLE requests ADD COLUMN no_retry INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE requests ADD COLUMN not_before INTEGER;
+  ALTER TABLE requests ADD COLUMN start_deadline INTEGER;
+  -- Whether it waits for not_before. Such rows have an index of their own, so that a claim never walks over them.
+  ALTER TABLE requests ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+  DROP INDEX requests_queue;
+  CREATE INDEX requests_queue ON requests (app, turn, sequence, door)
+    WHERE state = 'queued' AND held = 0;
+  CREATE INDEX requests_held ON requests (app, turn, sequence) WHERE state = 'queued' AND held = 1;
+  CREATE INDEX requests_due ON requests (not_before, app) WHERE held = 1;
+  CREATE INDEX requests_deadline ON requests (start_deadline)
+    WHERE state = 'queued' AND start_deadline IS NOT NULL;
+  `,
+  // Accounts, keys and limits. A pool is the requests that share a limit: an account's, or those of a key that narrows it;
+  // '' is no limit. Of each pool that waits in an app, only its head is a candidate, and only while the pool is ready: so a
+  // claim never reads past the queue of an account that is at its limit.
+  `
+  CREATE TABLE accounts (
+    name TEXT PRIMARY KEY,
+    created_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES accounts (name),
+    scope TEXT NOT NULL CHECK (scope IN ('api', 'admin', 'runner')),
+    name TEXT NOT NULL,
+    secret_hash TEXT NOT NULL,
+    apps TEXT NOT NULL,
+    limits TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    last_used_at INTEGER,
+    version INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX keys_in_use ON keys (id) WHERE revoked_at IS NULL;
+
+  ALTER TABLE requests ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+  CREATE INDEX requests_pool_queue ON requests (app, pool, turn, sequence)
+    WHERE state = 'queued' AND held = 0;
+  CREATE INDEX requests_pool_taken ON requests (account, pool)
+    WHERE pool <> '' AND (state = 'running' OR (state = 'queued' AND door = 'run'));
+
+  CREATE TABLE pool_heads (
+    app TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    account TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    ready INTEGER NOT NULL,
+    PRIMARY KEY (app, pool)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX pool_heads_ready ON pool_heads (app, turn, sequence) WHERE ready = 1;
+  CREATE INDEX pool_heads_account ON pool_heads (account);
+  `,
 ]
 
 /** The schema that this build reads and writes. */

@@ -1,9 +1,30 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { AttemptEvent } from "@tintype/protocol"
+import type { Delivery, DeliveryTry } from "../../domain/delivery.ts"
 import type { Body, RequestRecord } from "../../domain/request.ts"
-import type { AppRow, EventCursor, FileRow, SessionRow, StoredEvent } from "../../store.ts"
+import type {
+  AppRow,
+  DeliveryPage,
+  DueDelivery,
+  DueOrder,
+  EventCursor,
+  FileRow,
+  KeyRow,
+  SessionRow,
+  StoredEvent,
+} from "../../store.ts"
 import type { SyncReads } from "./messages.ts"
-import { type BodyRow, type RequestRow, toBody, toRecord } from "./rows.ts"
+import {
+  type BodyRow,
+  type DeliveryRow,
+  type RequestRow,
+  toBody,
+  toDelivery,
+  toKey,
+  toRecord,
+  toTry,
+  type TryRow,
+} from "./rows.ts"
 import { type CountedNodes, TurnCountReader } from "./turn-counts.ts"
 
 /** Answers the port's reads on any connection: a read-only one beside the engine, or the engine's own. */
@@ -66,6 +87,15 @@ export class Reader implements SyncReads {
     return this.#counts.queueLength(app)
   }
 
+  nextDueAt(): number | null {
+    const row = this.#get(
+      `SELECT min(at) AS at FROM (SELECT min(not_before) AS at FROM requests WHERE held = 1
+       UNION ALL SELECT min(start_deadline) FROM requests
+       WHERE state = 'queued' AND start_deadline IS NOT NULL)`,
+    )
+    return typeof row?.["at"] === "number" ? row["at"] : null
+  }
+
   appsWithWork(): string[] {
     return this.#counts.appsWithWork()
   }
@@ -95,6 +125,72 @@ export class Reader implements SyncReads {
       request: typeof row["request"] === "string" ? row["request"] : null,
       createdAt: Number(row["created_at"]),
     }
+  }
+
+  dueDeliveries({ now, limit, perOrigin }: DueOrder): DueDelivery[] {
+    // Origin by origin, so that one with a hundred thousand that wait costs no more than one with a few.
+    const rows = this.#all(
+      `WITH RECURSIVE origins (origin) AS (
+         SELECT min(origin) FROM deliveries WHERE state = 'pending'
+         UNION ALL
+         SELECT (SELECT min(origin) FROM deliveries
+           WHERE state = 'pending' AND origin > origins.origin)
+         FROM origins WHERE origins.origin IS NOT NULL)
+       SELECT deliveries.*, coalesce(outputs.bytes, 0) AS payload_bytes
+       FROM origins JOIN deliveries ON deliveries.sequence IN (
+         SELECT sequence FROM deliveries AS due
+         WHERE due.state = 'pending' AND due.origin = origins.origin AND due.next_at <= ?
+         ORDER BY due.next_at, due.sequence LIMIT ?)
+       LEFT JOIN outputs ON outputs.sequence = deliveries.sequence
+       ORDER BY deliveries.next_at, deliveries.sequence LIMIT ?`,
+      now,
+      perOrigin,
+      limit,
+    )
+    return rows.map((row) => ({
+      delivery: toDelivery(row as unknown as DeliveryRow),
+      payloadBytes: Number(row["payload_bytes"]),
+    }))
+  }
+
+  delivery(request: string): { delivery: Delivery; tries: DeliveryTry[] } | null {
+    const row = this.#get(
+      `SELECT deliveries.* FROM requests JOIN deliveries USING (sequence) WHERE requests.id = ?`,
+      request,
+    )
+    if (row === undefined) return null
+    const delivery = toDelivery(row as unknown as DeliveryRow)
+    const tries = this.#all(
+      "SELECT * FROM delivery_tries WHERE sequence = ? ORDER BY number",
+      delivery.sequence,
+    )
+    return { delivery, tries: tries.map((one) => toTry(one as unknown as TryRow)) }
+  }
+
+  deliveries({ account, state, before, limit }: DeliveryPage): Delivery[] {
+    const rows = this.#all(
+      `SELECT * FROM deliveries WHERE account = ? AND sequence < ? AND (? = '' OR state = ?)
+       ORDER BY sequence DESC LIMIT ?`,
+      account,
+      before ?? Number.MAX_SAFE_INTEGER,
+      state ?? "",
+      state ?? "",
+      limit,
+    )
+    return rows.map((row) => toDelivery(row as unknown as DeliveryRow))
+  }
+
+  key(id: string): KeyRow | null {
+    const row = this.#get("SELECT * FROM keys WHERE id = ?", id)
+    return row === undefined ? null : toKey(row)
+  }
+
+  keys(): KeyRow[] {
+    return this.#all("SELECT * FROM keys ORDER BY created_at, id").map(toKey)
+  }
+
+  anyKey(): boolean {
+    return this.#get("SELECT 1 FROM keys WHERE revoked_at IS NULL LIMIT 1") !== undefined
   }
 
   unreferencedBlobs(names: string[]): string[] {

@@ -1,6 +1,8 @@
 import type { RequestState } from "@tintype/protocol"
 import type { Door, Priority } from "../../domain/door.ts"
+import type { Delivery, DeliveryError, DeliveryState, DeliveryTry } from "../../domain/delivery.ts"
 import type { Body, CancelCause, CancelRequest, RequestRecord } from "../../domain/request.ts"
+import type { KeyLimits, KeyRow, KeyScope } from "../../store.ts"
 
 /** A row of `requests`, column for column. */
 export interface RequestRow {
@@ -12,6 +14,7 @@ export interface RequestRow {
   endpoint: string
   path: string
   priority: Priority
+  webhook: string | null
   turn: number
   state: RequestState
   attempts: number
@@ -22,10 +25,15 @@ export interface RequestRow {
   stored_seq: number
   cancel_requested_at: number | null
   cancel_cause: CancelCause | null
+  no_retry: number
+  not_before: number | null
+  start_deadline: number | null
   submitted_at: number
   finished_at: number | null
   outcome: string | null
   version: number
+  /** What shares a limit with it; see `operations/pools.ts`. */
+  pool: string
 }
 
 /** A row of `inputs` or `outputs`, without what only inputs have. */
@@ -55,12 +63,16 @@ export function toRecord(row: RequestRow): RequestRecord {
     endpoint: row.endpoint,
     path: row.path,
     priority: row.priority,
+    webhook: row.webhook,
     turn: row.turn,
     state: row.state,
     attempts: row.attempts,
     attemptsCounted: row.attempts_counted,
     attempt,
     cancelRequest: toCancelRequest(row),
+    noRetry: row.no_retry === 1,
+    notBefore: row.not_before,
+    startDeadline: row.start_deadline,
     submittedAt: row.submitted_at,
     finishedAt: row.finished_at,
     outcome: row.outcome === null ? null : (JSON.parse(row.outcome) as RequestRecord["outcome"]),
@@ -83,4 +95,66 @@ export function fromBody(body: Body): BodyRow {
   return "blob" in body
     ? { bytes: body.bytes, blob: body.blob, inline: null }
     : { bytes: body.inline.byteLength, blob: null, inline: body.inline }
+}
+
+/** A row of `deliveries`. */
+export interface DeliveryRow {
+  sequence: number
+  request: string
+  account: string
+  url: string
+  origin: string
+  state: DeliveryState
+  tries: number
+  tries_in_round: number
+  next_at: number | null
+  created_at: number
+  finished_at: number | null
+}
+
+/** A row of `delivery_tries`, without its key. */
+export interface TryRow {
+  at: number
+  duration_ms: number
+  status: number | null
+  answer: string
+  error: DeliveryError | null
+  detail: string | null
+}
+
+export function toDelivery(row: DeliveryRow): Delivery {
+  return {
+    sequence: row.sequence,
+    request: row.request,
+    account: row.account,
+    url: row.url,
+    origin: row.origin,
+    state: row.state,
+    tries: row.tries,
+    triesInRound: row.tries_in_round,
+    nextAt: row.next_at,
+    createdAt: row.created_at,
+    finishedAt: row.finished_at,
+  }
+}
+
+export function toTry(row: TryRow): DeliveryTry {
+  const { at, duration_ms: durationMs, status, answer, error, detail } = row
+  return { at, durationMs, status, answer, error, detail }
+}
+
+export function toKey(row: Record<string, unknown>): KeyRow {
+  return {
+    id: String(row["id"]),
+    secretHash: String(row["secret_hash"]),
+    scope: row["scope"] as KeyScope,
+    name: String(row["name"]),
+    account: String(row["account"]),
+    apps: JSON.parse(String(row["apps"])) as string[],
+    limits: JSON.parse(String(row["limits"])) as KeyLimits,
+    createdAt: Number(row["created_at"]),
+    revokedAt: row["revoked_at"] === null ? null : Number(row["revoked_at"]),
+    lastUsedAt: row["last_used_at"] === null ? null : Number(row["last_used_at"]),
+    version: Number(row["version"]),
+  }
 }

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite"
-import type { Limits } from "../../config.ts"
+import { defaultConfig, type Limits } from "../../config.ts"
+import type { RetryTiming } from "../../domain/retry.ts"
 import { type Store, StoreError, type StoreEvents } from "../../store.ts"
 import { openReader } from "./connection.ts"
 import { type EngineThread, startEngineThread, type StoreCounts } from "./engine-thread.ts"
@@ -9,9 +10,12 @@ import { Reader } from "./reads.ts"
 export interface SqliteStoreOptions extends StoreEvents {
   /** The database file, in a folder that exists, or `:memory:`. */
   path: string
-  limits: Pick<Limits, "batchOperationsMax" | "batchBytesMax">
+  limits: Pick<Limits, "batchOperationsMax" | "batchBytesMax"> &
+    Partial<Pick<Limits, "concurrencyMax">>
   /** Epoch milliseconds, whole ones; each batch is stamped once, when it leaves. */
   clock?: () => number
+  /** Of the backoff; the defaults of the configuration when it is not given. */
+  retry?: RetryTiming
   /** Largest size of the database in pages of 4 KiB: a disk that is full, for tests. */
   pagesMax?: number
 }
@@ -26,13 +30,17 @@ type Output<Name extends keyof Store> = ReturnType<Store[Name]>
  */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
   const { path, limits, clock = Date.now, pagesMax = null } = options
+  const { retryMinMs, retryMaxMs } = options.retry ?? defaultConfig.timing
   const thread = await startEngineThread({
     path,
     pagesMax,
+    retry: { retryMinMs, retryMaxMs },
+    concurrencyMax: limits.concurrencyMax ?? 0,
     limits,
     clock,
     onCommit: (changed) => options.onCommit(changed),
     onFatal: (error) => options.onFatal(error),
+    onFreed: (apps) => options.onFreed?.(apps),
   })
   return new SqliteStore(thread, path)
 }
@@ -80,6 +88,10 @@ export class SqliteStore implements Store {
     return this.#thread.write("failQueued", input)
   }
 
+  advance(): Output<"advance"> {
+    return this.#thread.write("advance", [])
+  }
+
   openSession(...input: Input<"openSession">): Output<"openSession"> {
     return this.#thread.write("openSession", input)
   }
@@ -98,6 +110,26 @@ export class SqliteStore implements Store {
 
   addFile(...input: Input<"addFile">): Output<"addFile"> {
     return this.#thread.write("addFile", input)
+  }
+
+  recordTry(...input: Input<"recordTry">): Output<"recordTry"> {
+    return this.#thread.write("recordTry", input)
+  }
+
+  requeueDelivery(...input: Input<"requeueDelivery">): Output<"requeueDelivery"> {
+    return this.#thread.write("requeueDelivery", input)
+  }
+
+  createKey(...input: Input<"createKey">): Output<"createKey"> {
+    return this.#thread.write("createKey", input)
+  }
+
+  revokeKey(...input: Input<"revokeKey">): Output<"revokeKey"> {
+    return this.#thread.write("revokeKey", input)
+  }
+
+  touchKeys(...input: Input<"touchKeys">): Output<"touchKeys"> {
+    return this.#thread.write("touchKeys", input)
   }
 
   recover(): Output<"recover"> {
@@ -132,6 +164,10 @@ export class SqliteStore implements Store {
     return this.#read("queueLength", input)
   }
 
+  nextDueAt(): Output<"nextDueAt"> {
+    return this.#read("nextDueAt", [])
+  }
+
   appsWithWork(): Output<"appsWithWork"> {
     return this.#read("appsWithWork", [])
   }
@@ -146,6 +182,30 @@ export class SqliteStore implements Store {
 
   file(...input: Input<"file">): Output<"file"> {
     return this.#read("file", input)
+  }
+
+  dueDeliveries(...input: Input<"dueDeliveries">): Output<"dueDeliveries"> {
+    return this.#read("dueDeliveries", input)
+  }
+
+  delivery(...input: Input<"delivery">): Output<"delivery"> {
+    return this.#read("delivery", input)
+  }
+
+  deliveries(...input: Input<"deliveries">): Output<"deliveries"> {
+    return this.#read("deliveries", input)
+  }
+
+  key(...input: Input<"key">): Output<"key"> {
+    return this.#read("key", input)
+  }
+
+  keys(): Output<"keys"> {
+    return this.#read("keys", [])
+  }
+
+  anyKey(): Output<"anyKey"> {
+    return this.#read("anyKey", [])
   }
 
   unreferencedBlobs(...input: Input<"unreferencedBlobs">): Output<"unreferencedBlobs"> {

@@ -6,6 +6,9 @@ import { createInterface } from "node:readline"
 import { DatabaseSync } from "node:sqlite"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { StoreError } from "../../store.ts"
+import { describeDeliveries } from "../deliveries.suite.ts"
+import { describeLimits } from "../limits.suite.ts"
+import { describeRetries } from "../retries.suite.ts"
 import {
   describeStore,
   newHello,
@@ -38,21 +41,27 @@ async function open(
   setup: Partial<StoreSetup> & { pagesMax?: number } = {},
 ): Promise<OpenedStore & { store: SqliteStore }> {
   const committed: OpenedStore["committed"] = []
-  const { clock = Date.now, batchOperationsMax = 20_000, batchBytesMax = 64e6, ...rest } = setup
+  const freed: OpenedStore["freed"] = []
+  const { clock = Date.now, batchOperationsMax = 20_000, batchBytesMax = 64e6, ...others } = setup
+  const { concurrencyMax = 0, ...rest } = others
   const store = await openSqliteStore({
     path,
-    limits: { batchOperationsMax, batchBytesMax },
+    limits: { batchOperationsMax, batchBytesMax, concurrencyMax },
     clock,
     onCommit: (changed) => committed.push(changed),
+    onFreed: (apps) => freed.push(apps),
     onFatal: (error) => {
       throw error
     },
     ...rest,
   })
-  return { store, committed, commits: () => store.counts().commits }
+  return { store, committed, freed, commits: () => store.counts().commits }
 }
 
 describeStore("SQLite in a file", (setup) => open(newPath(), setup))
+describeDeliveries("SQLite in a file", (setup) => open(newPath(), setup))
+describeLimits("SQLite in a file", (setup) => open(newPath(), setup))
+describeRetries("SQLite in a file", (setup) => open(newPath(), setup))
 
 const app = newRequest().app
 
@@ -110,6 +119,27 @@ describe("SQLite in a file, across lives", () => {
       sequence: 601,
       turn: 2,
     })
+    await second.store.close()
+  })
+
+  test("a delivery that is owed and the tries made of it are there after an open", async () => {
+    const path = newPath()
+    const first = await open(path)
+    await first.store.openSession(newHello("s1"))
+    const webhook = "https://example.com/hook"
+    const { id, sequence } = await first.store.submit(newRequest({ webhook }))
+    await first.store.cancel({ id, cause: "client_cancelled" })
+    const none = { status: 500, answer: "no", error: null, detail: null }
+    const policy = { retriesMax: 9, retryBaseMs: 1_000, retryDelayMaxMs: 1_000 }
+    const made = { at: 5, durationMs: 1, ...none }
+    await first.store.recordTry({ sequence, number: 1, made, policy, random: 0 })
+    const known = await first.store.delivery(id)
+    await first.store.close()
+    const second = await open(path)
+    expect(await second.store.delivery(id)).toEqual(known)
+    const due = await second.store.dueDeliveries({ now: 1e6, limit: 9, perOrigin: 9 })
+    expect(due.map(({ delivery }) => delivery)).toEqual([known?.delivery])
+    expect(known?.tries).toEqual([made])
     await second.store.close()
   })
 

@@ -1,19 +1,31 @@
-import { describeStore, type OpenedStore } from "../store.suite.ts"
+import { describeDeliveries } from "../deliveries.suite.ts"
+import { describeLimits } from "../limits.suite.ts"
+import { describeFlood, describeRetries } from "../retries.suite.ts"
+import { describeStore, type OpenedStore, type StoreSetup } from "../store.suite.ts"
 import { openSqliteStore } from "./sqlite-store.ts"
 
-describeStore("SQLite in memory", async ({ clock, batchOperationsMax, batchBytesMax }) => {
+async function open(setup: StoreSetup): Promise<OpenedStore> {
   const committed: OpenedStore["committed"] = []
+  const freed: OpenedStore["freed"] = []
   const store = await openSqliteStore({
     path: ":memory:",
     limits: {
-      batchOperationsMax: batchOperationsMax ?? 20_000,
-      batchBytesMax: batchBytesMax ?? 64 * 1024 * 1024,
+      batchOperationsMax: setup.batchOperationsMax ?? 20_000,
+      batchBytesMax: setup.batchBytesMax ?? 64 * 1024 * 1024,
+      concurrencyMax: setup.concurrencyMax ?? 0,
     },
-    clock,
+    clock: setup.clock,
     onCommit: (changed) => committed.push(changed),
+    onFreed: (apps) => freed.push(apps),
     onFatal: (error) => {
       throw error
     },
   })
-  return { store, committed, commits: () => store.counts().commits }
-})
+  return { store, committed, freed, commits: () => store.counts().commits }
+}
+
+describeStore("SQLite in memory", open)
+describeDeliveries("SQLite in memory", open)
+describeLimits("SQLite in memory", open)
+describeRetries("SQLite in memory", open)
+describeFlood("SQLite in memory", open)

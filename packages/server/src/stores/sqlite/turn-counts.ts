@@ -68,6 +68,25 @@ function nodeOf(place: { turn: number; sequence: number }, level: Level): Node {
   }
 }
 
+const totalQueued =
+  "SELECT coalesce(sum(queued), 0) AS queued FROM turn_counts WHERE app = ? AND level = 0"
+
+/** The queue is two indexes, one of what may start and one of what is held back; a position counts both. */
+function countEntries(condition: string): string {
+  const [ready, held] = [0, 1].map(
+    (side) =>
+      `(SELECT count(*) FROM requests WHERE state = 'queued' AND held = ${side} AND ${condition})`,
+  )
+  return `SELECT ${ready} + ${held} AS queued`
+}
+
+function entriesWithin(block: string, held: number): string {
+  return `SELECT requests.app, requests.turn, ${block} FROM given CROSS JOIN requests
+    WHERE requests.state = 'queued' AND requests.held = ${held} AND requests.app = given.app
+      AND requests.turn >= given.turn AND requests.turn < given.turn_end
+      AND requests.sequence >= given.sequence AND requests.sequence < given.sequence_end`
+}
+
 /** The writing side: changes are collected while a batch runs and written once, net, before COMMIT. */
 export class TurnCounts {
   readonly #db: DatabaseSync
@@ -75,7 +94,10 @@ export class TurnCounts {
   readonly #remove: StatementSync
   readonly #markSplit: StatementSync
   readonly #children = new Map<number, StatementSync>()
+  readonly #total: StatementSync
   #changes: (Place & { delta: number })[] = []
+  /** The net of the changes, per app. */
+  readonly #net = new Map<string, number>()
 
   constructor(db: DatabaseSync) {
     this.#db = db
@@ -85,6 +107,7 @@ export class TurnCounts {
     this.#remove = db.prepare(
       "DELETE FROM turn_counts WHERE app = ? AND level = ? AND turn = ? AND block = ?",
     )
+    this.#total = db.prepare(totalQueued)
     this.#markSplit = db.prepare(
       "UPDATE turn_counts SET split = 1 WHERE app = ? AND level = ? AND turn = ? AND block = ?",
     )
@@ -94,6 +117,16 @@ export class TurnCounts {
   change(place: Place, delta: 1 | -1): void {
     const { app, turn, sequence } = place
     this.#changes.push({ app, turn, sequence, delta })
+    this.#addNet(app, delta)
+  }
+
+  /** Queued requests of the app, those of the batch under way included. */
+  queueLength(app: string): number {
+    return count(this.#total.get(app)) + (this.#net.get(app) ?? 0)
+  }
+
+  #addNet(app: string, delta: number): void {
+    this.#net.set(app, (this.#net.get(app) ?? 0) + delta)
   }
 
   mark(): number {
@@ -102,7 +135,7 @@ export class TurnCounts {
 
   /** Forgets what came after the mark: its savepoint was rolled back. */
   revert(mark: number): void {
-    this.#changes.length = mark
+    for (const { app, delta } of this.#changes.splice(mark)) this.#addNet(app, -delta)
   }
 
   /** Writes the net of the batch. The queue's index must be as it will be committed. */
@@ -117,6 +150,7 @@ export class TurnCounts {
       else ofApp.set(change.sequence, { ...change, delta })
     }
     this.#changes = []
+    this.#net.clear()
     for (const [app, ofApp] of byApp) {
       if (ofApp.size > 0) this.#apply(app, 0, [...ofApp.values()])
     }
@@ -148,8 +182,6 @@ export class TurnCounts {
     const level = levelAt(index)
     const children = this.#childrenStatement(index + 1).all(
       app,
-      index + 1,
-      app,
       node.turn * level.turns,
       (node.turn + 1) * level.turns,
       node.block * level.sequences,
@@ -160,13 +192,15 @@ export class TurnCounts {
 
   #childrenStatement(index: number): StatementSync {
     const level = levelAt(index)
-    const block = level.sequences === 0 ? "0" : `sequence / ${level.sequences}`
+    const block = level.sequences === 0 ? "0" : `requests.sequence / ${level.sequences}`
     const known = this.#children.get(index)
     if (known !== undefined) return known
     const statement = this.#db.prepare(`
       INSERT INTO turn_counts (app, level, turn, block, queued)
-      SELECT ?, ?, turn / ${level.turns}, ${block}, count(*) FROM requests
-      WHERE state = 'queued' AND app = ? AND turn >= ? AND turn < ? AND sequence >= ? AND sequence < ?
+      WITH given (app, turn, turn_end, sequence, sequence_end) AS (VALUES (?, ?, ?, ?, ?)),
+        entries (app, turn, block) AS (
+          ${[0, 1].map((held) => entriesWithin(block, held)).join(" UNION ALL ")})
+      SELECT app, ${index}, turn / ${level.turns}, block, count(*) FROM entries
       GROUP BY 3, 4 RETURNING turn, block, queued, split`)
     this.#children.set(index, statement)
     return statement
@@ -189,15 +223,13 @@ export class TurnCountReader {
     this.#node = db.prepare(
       "SELECT queued, split FROM turn_counts WHERE app = ? AND level = ? AND turn = ? AND block = ?",
     )
-    this.#entriesOfTurns = db.prepare(`
-      SELECT count(*) AS queued FROM requests
-      WHERE state = 'queued' AND app = ? AND turn >= ? AND (turn, sequence) < (?, ?)`)
-    this.#entriesOfTurn = db.prepare(`
-      SELECT count(*) AS queued FROM requests
-      WHERE state = 'queued' AND app = ? AND turn = ? AND sequence >= ? AND sequence < ?`)
-    this.#total = db.prepare(
-      "SELECT coalesce(sum(queued), 0) AS queued FROM turn_counts WHERE app = ? AND level = 0",
+    this.#entriesOfTurns = db.prepare(
+      countEntries("app = ?1 AND turn >= ?2 AND (turn, sequence) < (?3, ?4)"),
     )
+    this.#entriesOfTurn = db.prepare(
+      countEntries("app = ?1 AND turn = ?2 AND sequence >= ?3 AND sequence < ?4"),
+    )
+    this.#total = db.prepare(totalQueued)
     this.#nextApp = db.prepare(
       "SELECT app FROM turn_counts WHERE app > ? ORDER BY app, level, turn, block LIMIT 1",
     )

@@ -2,7 +2,7 @@ import { parentPort, workerData } from "node:worker_threads"
 import type { DatabaseSync } from "node:sqlite"
 import type { Claim, SessionResumption } from "../../store.ts"
 import { openWriter } from "./connection.ts"
-import { Engine } from "./engine.ts"
+import { Engine, type EngineOptions } from "./engine.ts"
 import {
   type Applied,
   type EngineSettings,
@@ -49,8 +49,8 @@ function sayApplied(operations: Operation[], applied: Applied): void {
   say({ type: "applied", ...applied }, [buffer])
 }
 
-function serve(db: DatabaseSync): void {
-  const engine = new Engine(db)
+function serve(db: DatabaseSync, options: EngineOptions): void {
+  const engine = new Engine(db, options)
   const reader = new Reader(db)
 
   function receive(message: ToEngine): void {
@@ -82,8 +82,8 @@ function serve(db: DatabaseSync): void {
 
 try {
   const settings = workerData as EngineSettings
-  const { path, pagesMax } = settings
-  serve(openWriter(path, pagesMax === null ? {} : { pagesMax }))
+  const { path, pagesMax, retry, concurrencyMax } = settings
+  serve(openWriter(path, pagesMax === null ? {} : { pagesMax }), { retry, concurrencyMax })
   say({ type: "opened" })
 } catch (error) {
   say({ type: "refused", failure: toFailure(error) })

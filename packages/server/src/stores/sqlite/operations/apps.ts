@@ -10,8 +10,8 @@ export function appWriters(db: DatabaseSync): Pick<Writers, "putApp"> {
     WHERE content <> excluded.content`)
 
   return {
-    putApp({ id, endpoints, openapi, metadata }) {
-      write.run(id, JSON.stringify({ endpoints, openapi, metadata }))
+    putApp({ id, revision: _revision, ...content }) {
+      write.run(id, JSON.stringify(content))
     },
   }
 }

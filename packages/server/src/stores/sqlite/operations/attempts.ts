@@ -1,8 +1,17 @@
-import { concludeAttempt, endAttempt, startAttempt } from "../../../domain/transitions.ts"
+import {
+  concludeAttempt,
+  endAtStartDeadline,
+  endAttempt,
+  startAttempt,
+} from "../../../domain/transitions.ts"
+import type { RequestRecord } from "../../../domain/request.ts"
 import type { Claim } from "../../../store.ts"
 import type { EngineContext } from "../engine.ts"
 import type { Writers } from "../messages.ts"
 import { toRecord } from "../rows.ts"
+
+/** Late ones at the head of a queue that one claim ends; the rest is left to `advance`. */
+const overdueMax = 1_000
 
 /** Writes that start attempts and end them. */
 export function attemptWriters({
@@ -10,14 +19,26 @@ export function attemptWriters({
   lanes,
   sessions,
   now,
+  backoffMs,
 }: EngineContext): Pick<Writers, "claim" | "settle" | "endAttempts"> {
   function start(app: string, holder: { lease: string; session: string }): Claim | null {
-    const head = requests.head(app)
+    const head = headInTime(app)
     if (head === null) return null
     const started = startAttempt(head, holder, now())
     requests.save(head, started)
     lanes.start(started)
     return requests.toClaim(started)
+  }
+
+  /** The head of the queue; those before it whose start deadline has passed are ended. */
+  function headInTime(app: string): RequestRecord | null {
+    for (let judged = 0; judged < overdueMax; judged += 1) {
+      const head = requests.head(app)
+      const late = head === null ? null : endAtStartDeadline(head, now())
+      if (head === null || late === null) return head
+      requests.saveTransition(head, late, now())
+    }
+    return null
   }
 
   return {
@@ -26,6 +47,7 @@ export function attemptWriters({
       if (!sessions.isOpen(session)) return []
       const claims: Claim[] = []
       let round = [...new Set(apps)]
+      for (const app of round) requests.release(app, now())
       while (round.length > 0 && claims.length < leases.length) {
         const next: string[] = []
         for (const app of round) {
@@ -47,17 +69,16 @@ export function attemptWriters({
       // A lease on a row that does not run is there because it concluded the attempt.
       if (row.state !== "running") return "repeated"
       const record = toRecord(row)
-      requests.saveTransition(record, concludeAttempt(record, result, now()), now(), {
-        lease,
-        session,
-      })
+      const transition = concludeAttempt(record, result, now(), backoffMs(record))
+      requests.saveTransition(record, transition, now(), { lease, session })
       return "settled"
     },
 
     endAttempts(session, cause) {
       const running = requests.running(session)
       for (const record of running) {
-        requests.saveTransition(record, endAttempt(record, cause, now()), now())
+        const transition = endAttempt(record, cause, now(), backoffMs(record))
+        requests.saveTransition(record, transition, now())
       }
       if (cause === "lost") sessions.close(session, now())
       return running.length

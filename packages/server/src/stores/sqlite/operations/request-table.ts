@@ -1,10 +1,14 @@
 import assert from "node:assert/strict"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
+import { isTerminal } from "@tintype/protocol"
 import type { Body, NewRequest, RequestRecord } from "../../../domain/request.ts"
 import type { Transition } from "../../../domain/transitions.ts"
+import { comparePlaces } from "../../../domain/turn.ts"
 import type { Claim } from "../../../store.ts"
 import { fromBody, type RequestRow, toBody, toRecord } from "../rows.ts"
 import type { TurnCounts } from "../turn-counts.ts"
+import type { DeliveryTable } from "./deliveries.ts"
+import { noPool, type Pools } from "./pools.ts"
 
 /**
  * Where a note of the gateway stands among the events of its attempt: it is the last word, so it comes after
@@ -18,9 +22,13 @@ export const noteSeq = 2 ** 32
  */
 export class RequestTable {
   readonly #counts: TurnCounts
+  readonly #deliveries: DeliveryTable
+  readonly #pools: Pools
   readonly #select: Record<"id" | "lease" | "sequence", StatementSync>
   readonly #head: StatementSync
   readonly #running: StatementSync
+  readonly #release: Record<"ofApp" | "ofAll", StatementSync>
+  readonly #overdue: StatementSync
   readonly #insert: StatementSync
   readonly #update: StatementSync
   readonly #insertInput: StatementSync
@@ -30,25 +38,41 @@ export class RequestTable {
   #nextSequence: number
   #changed: RequestRecord[] = []
 
-  constructor(db: DatabaseSync, counts: TurnCounts) {
+  constructor(db: DatabaseSync, counts: TurnCounts, deliveries: DeliveryTable, pools: Pools) {
     this.#counts = counts
+    this.#deliveries = deliveries
+    this.#pools = pools
     this.#select = {
       id: db.prepare("SELECT * FROM requests WHERE id = ?"),
       lease: db.prepare("SELECT * FROM requests WHERE lease = ?"),
       sequence: db.prepare("SELECT * FROM requests WHERE sequence = ?"),
     }
     this.#head = db.prepare(`
-      SELECT * FROM requests WHERE state = 'queued' AND app = ? ORDER BY turn, sequence LIMIT 1`)
+      SELECT * FROM requests INDEXED BY requests_pool_queue
+      WHERE state = 'queued' AND held = 0 AND app = ? AND pool = '${noPool}'
+      ORDER BY turn, sequence LIMIT 1`)
+    this.#release = {
+      ofApp: db.prepare(
+        "UPDATE requests SET held = 0 WHERE held = 1 AND app = ? AND not_before <= ? RETURNING *",
+      ),
+      ofAll: db.prepare(
+        "UPDATE requests SET held = 0 WHERE held = 1 AND not_before <= ? RETURNING *",
+      ),
+    }
+    this.#overdue = db.prepare(`
+      SELECT * FROM requests
+      WHERE state = 'queued' AND start_deadline IS NOT NULL AND start_deadline <= ?
+      ORDER BY start_deadline LIMIT ?`)
     this.#running = db.prepare("SELECT * FROM requests WHERE state = 'running' AND session = ?")
     this.#insert = db.prepare(`
-      INSERT INTO requests (sequence, id, account, door, app, endpoint, path, priority, turn, state,
-        attempts, attempts_counted, submitted_at, version)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      INSERT INTO requests (sequence, id, account, door, app, endpoint, path, priority, webhook, turn,
+        state, attempts, attempts_counted, no_retry, start_deadline, submitted_at, version, pool)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#update = db.prepare(`
       UPDATE requests SET state = ?, attempts = ?, attempts_counted = ?, lease = ?, session = ?,
-        started_at = ?, stored_seq = CASE WHEN attempts = ? THEN stored_seq ELSE 0 END,
+        started_at = ?, not_before = ?, held = ?, stored_seq = CASE WHEN attempts = ? THEN stored_seq ELSE 0 END,
         cancel_requested_at = ?, cancel_cause = ?, finished_at = ?, outcome = ?, version = ?
-      WHERE sequence = ? AND version = ?`)
+      WHERE sequence = ? AND version = ? RETURNING pool`)
     this.#insertInput = db.prepare(`
       INSERT INTO inputs (sequence, headers, file_base, bytes, blob, inline)
       VALUES (?, ?, ?, ?, ?, ?)`)
@@ -66,7 +90,9 @@ export class RequestTable {
     return this.#nextSequence++
   }
 
+  /** Throws `limited`; see `Pools`. */
   insert(record: RequestRecord, request: NewRequest): void {
+    const pool = this.#pools.enter(request)
     this.#insert.run(
       record.sequence,
       record.id,
@@ -76,17 +102,22 @@ export class RequestTable {
       record.endpoint,
       record.path,
       record.priority,
+      record.webhook,
       record.turn,
       record.state,
       record.attempts,
       record.attemptsCounted,
+      record.noRetry ? 1 : 0,
+      record.startDeadline,
       record.submittedAt,
       record.version,
+      pool,
     )
     const { bytes, blob, inline } = fromBody(request.input)
     const headers = JSON.stringify(request.headers)
     this.#insertInput.run(record.sequence, headers, request.fileBase, bytes, blob, inline)
     this.#counts.change(record, 1)
+    this.#pools.join(record, pool)
     this.#changed.push(record)
   }
 
@@ -100,13 +131,15 @@ export class RequestTable {
     concludedBy: { lease: string; session: string } | null = null,
   ): void {
     const holder = after.attempt ?? concludedBy
-    const { changes } = this.#update.run(
+    const row = this.#update.get(
       after.state,
       after.attempts,
       after.attemptsCounted,
       holder?.lease ?? null,
       holder?.session ?? null,
       after.attempt?.startedAt ?? null,
+      after.notBefore,
+      after.notBefore === null ? 0 : 1,
       after.attempts,
       after.cancelRequest?.at ?? null,
       after.cancelRequest?.cause ?? null,
@@ -116,15 +149,16 @@ export class RequestTable {
       before.sequence,
       before.version,
     )
-    assert.equal(Number(changes), 1, `Request ${before.id} changed under its own transition`)
+    assert(row, `Request ${before.id} changed under its own transition`)
     const left = before.state === "queued" && after.state !== "queued"
     const joined = before.state !== "queued" && after.state === "queued"
     if (left) this.#counts.change(after, -1)
     if (joined) this.#counts.change(after, 1)
+    this.#pools.follow(before, after, String(row["pool"]))
     this.#changed.push(after)
   }
 
-  /** Writes a transition with all that belongs to it: the outcome's body, the note on the attempt. */
+  /** Writes a transition with all that belongs to it: the outcome's body, the delivery, the note on the attempt. */
   saveTransition(
     before: RequestRecord,
     { record, output, note }: Transition,
@@ -133,6 +167,7 @@ export class RequestTable {
   ): void {
     this.save(before, record, concludedBy)
     if (output !== null) this.#writeBody(record.sequence, output)
+    if (isTerminal(record.state)) this.#deliveries.owe(record)
     if (note !== null) {
       const event = { seq: noteSeq, at: now, kind: "log", level: "INFO", message: note }
       this.#writeNote.run(record.sequence, record.attempts, noteSeq, JSON.stringify(event))
@@ -143,10 +178,36 @@ export class RequestTable {
     return (this.#select[column].get(value) as unknown as RequestRow | undefined) ?? null
   }
 
-  /** The queued request that is next in its app. */
+  /** Queued requests of the app at this point of the batch. */
+  queueLength(app: string): number {
+    return this.#counts.queueLength(app)
+  }
+
+  /** Lets those start whose backoff has passed. No transition: the record says as much, given the time. */
+  release(app: string, now: number): void {
+    this.#released(this.#release.ofApp.all(app, now))
+  }
+
+  /** The same for every app; resolves to the app of each. */
+  releaseAll(now: number): string[] {
+    return this.#released(this.#release.ofAll.all(now)).map((row) => row.app)
+  }
+
+  /** Queued requests whose start deadline has passed, the earliest first. */
+  overdue(now: number, limit: number): RequestRecord[] {
+    return (this.#overdue.all(now, limit) as unknown as RequestRow[]).map(toRecord)
+  }
+
+  /** The queued request that is next in its app, among those that are not held back. */
   head(app: string): RequestRecord | null {
     const row = this.#head.get(app) as unknown as RequestRow | undefined
-    return row === undefined ? null : toRecord(row)
+    const pooled = this.#pools.readyHead(app)
+    if (pooled === null || (row !== undefined && comparePlaces(row, pooled) < 0)) {
+      return row === undefined ? null : toRecord(row)
+    }
+    const found = this.find("sequence", pooled.sequence)
+    assert(found, "A pool's head is a request")
+    return toRecord(found)
   }
 
   running(session: string): RequestRecord[] {
@@ -186,6 +247,12 @@ export class RequestTable {
     }
     this.#changed = []
     return [...last.values()]
+  }
+
+  #released(rows: unknown[]): RequestRow[] {
+    const released = rows as RequestRow[]
+    for (const row of released) this.#pools.join(row, row.pool)
+    return released
   }
 
   #writeBody(sequence: number, body: Body): void {

@@ -1,6 +1,13 @@
 import type { DatabaseSync } from "node:sqlite"
 import { type Door, doorPolicies } from "../../../domain/door.ts"
-import { endAtRestart, enqueue, failQueued, requestCancel } from "../../../domain/transitions.ts"
+import {
+  endAtRestart,
+  endAtStartDeadline,
+  enqueue,
+  failQueued,
+  requestCancel,
+} from "../../../domain/transitions.ts"
+import { StoreError } from "../../../store.ts"
 import type { EngineContext } from "../engine.ts"
 import type { Writers } from "../messages.ts"
 import { toRecord } from "../rows.ts"
@@ -8,15 +15,23 @@ import { toRecord } from "../rows.ts"
 /** Writes that make a request or end one that no runner holds. */
 export function requestWriters(
   db: DatabaseSync,
-  { requests, lanes, now }: EngineContext,
-): Pick<Writers, "submit" | "cancel" | "failQueued" | "recover"> {
+  { requests, lanes, pools, now }: EngineContext,
+): Pick<Writers, "submit" | "cancel" | "failQueued" | "advance" | "recover"> {
   // Without the hint a million queued rows would be read one by one to find the few of a door.
   const open = db.prepare(`
-    SELECT sequence FROM requests INDEXED BY requests_queue WHERE state = 'queued' AND door = ?
+    SELECT sequence FROM requests INDEXED BY requests_queue WHERE state = 'queued' AND held = 0 AND door = ?
     UNION ALL SELECT sequence FROM requests WHERE state = 'running' AND door = ?`)
 
   return {
     submit(request) {
+      const { queueLengthMax } = request
+      if (
+        typeof queueLengthMax === "number" &&
+        requests.queueLength(request.app) > queueLengthMax
+      ) {
+        const detail = `More than ${queueLengthMax} requests are queued`
+        throw new StoreError("queue_too_long", detail)
+      }
       const place = { sequence: requests.takeSequence(), turn: lanes.take(request) }
       const record = enqueue(request, place, now())
       requests.insert(record, request)
@@ -41,7 +56,17 @@ export function requestWriters(
       return transition !== null
     },
 
+    advance() {
+      const overdue = requests.overdue(now(), overdueMax)
+      for (const record of overdue) {
+        const transition = endAtStartDeadline(record, now())
+        if (transition !== null) requests.saveTransition(record, transition, now())
+      }
+      return { released: requests.releaseAll(now()), ended: overdue.length }
+    },
+
     recover() {
+      pools.recover()
       let ended = 0
       for (const door of mortalDoors()) {
         for (const { sequence } of open.all(door, door)) {
@@ -58,6 +83,9 @@ export function requestWriters(
     },
   }
 }
+
+/** Start deadlines that are judged in one write: so many take some 20 ms. */
+const overdueMax = 1_000
 
 function mortalDoors(): Door[] {
   return (Object.keys(doorPolicies) as Door[]).filter((door) => !doorPolicies[door].survivesRestart)

@@ -11,7 +11,7 @@ import {
   startRunner,
   TestServer,
   type TestServerOptions,
-} from "./dispatcher.suite.ts"
+} from "../dispatcher.suite.ts"
 
 afterEach(closeAll)
 

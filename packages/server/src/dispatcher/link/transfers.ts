@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { pipeline } from "node:stream/promises"
-import { BlobError, type BlobStore } from "../blob.ts"
-import type { Limits } from "../config.ts"
-import type { RequestRecord } from "../domain/request.ts"
-import { StoreError, type FileRow, type Store } from "../store.ts"
-import type { Dispatcher } from "./dispatcher.ts"
+import { BlobError, type BlobStore } from "../../blob.ts"
+import type { Limits } from "../../config.ts"
+import type { RequestRecord } from "../../domain/request.ts"
+import { StoreError, type FileRow, type Store } from "../../store.ts"
+import type { Dispatcher } from "../dispatcher.ts"
 
 export interface TransferParts {
   store: Store

@@ -19,12 +19,22 @@ export class ServerLog {
     else if (this.#isNoNews(entry)) return
     const stream = entry["error"] === undefined ? this.#streams.out : this.#streams.err
     const line = this.#format === "json" ? jsonLine(entry) : textLine(entry)
-    if (line !== null) stream.write(`${line}\n`)
+    if (line !== null) stream.write(`${redactCredentials(line)}\n`)
   }
 
   #isNoNews({ event }: Record<string, unknown>): boolean {
     return this.#format === "text" && this.#stopping && untoldAtStop.has(String(event))
   }
+}
+
+/**
+ * A line without credentials, wherever they came from: an error's text may quote a header. What goes by is `Key id:secret`,
+ * a bearer token and the local secret; a word after "key" in a sentence is none.
+ */
+export function redactCredentials(line: string): string {
+  return line
+    .replace(/\b(Key|Bearer)(\s+)[^\s:"'\\]+:[^\s"'\\]+/gi, "$1$2redacted")
+    .replace(/\b(Bearer|Local)(\s+)[\w.~+/=-]{20,}/gi, "$1$2redacted")
 }
 
 function jsonLine(entry: Record<string, unknown>): string {

@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto"
 import { createConnection } from "node:net"
 import { once } from "node:events"
 import { afterEach, describe, expect, test } from "vitest"
-import { StoreError } from "../store.ts"
-import { closeAll, RawPeer, secret, standIn, TestServer } from "./dispatcher.suite.ts"
+import { StoreError } from "../../store.ts"
+import { closeAll, RawPeer, secret, standIn, TestServer } from "../dispatcher.suite.ts"
 
 afterEach(closeAll)
 

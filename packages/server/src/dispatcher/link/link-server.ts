@@ -13,8 +13,8 @@ import {
   type RunnerFrame,
 } from "@tintype/protocol"
 import { WebSocketServer, type WebSocket } from "ws"
-import type { Dispatcher } from "./dispatcher.ts"
-import type { RunnerLink, RunnerSession } from "./runner-session.ts"
+import type { Dispatcher } from "../dispatcher.ts"
+import type { RunnerLink, RunnerSession } from "../runner-session.ts"
 import type { Transfers } from "./transfers.ts"
 
 export interface LinkServerParts {

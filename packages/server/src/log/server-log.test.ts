@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { ServerLog } from "./server-log.ts"
+import { redactCredentials, ServerLog } from "./server-log.ts"
 
 function logOf(format: "text" | "json") {
   const lines: Record<"out" | "err", string[]> = { out: [], err: [] }
@@ -38,4 +38,13 @@ test("a person reads other entries as words, and is not told of what is no news"
   log.write({ event: "session_ended", why: "a reason", detail: { a: 1 }, nothing: undefined })
   expect(lines.out).toHaveLength(1)
   expect(lines.out[0]).toMatch(/ session ended why=a reason detail=\{"a":1\} nothing=undefined\n$/)
+})
+
+test("credentials are redacted in every line, whoever wrote them into it", () => {
+  const { log, lines } = logOf("json")
+  const secret = "5ec4e7".repeat(10)
+  log.write({ event: "error", error: new Error(`refused: Authorization: Key id:${secret}`) })
+  log.write({ event: "note", text: `bearer ${secret} and Local ${secret} and Bearer id:${secret}` })
+  expect(JSON.stringify(lines)).not.toContain(secret)
+  expect(redactCredentials("the key of the local runner")).toBe("the key of the local runner")
 })

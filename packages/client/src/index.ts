@@ -1,0 +1,7 @@
+export {
+  type ReceivedWebhook,
+  type VerifiedWebhook,
+  type WebhookVerificationCode,
+  WebhookVerificationError,
+  verifyWebhook,
+} from "./verify-webhook.ts"

@@ -1,0 +1,21 @@
+import type { BlobStore } from "../blob.ts"
+import type { Clock } from "../clock.ts"
+import type { Limits, Timing } from "../config.ts"
+import type { Hints } from "../hints.ts"
+import type { Store } from "../store.ts"
+
+/** What the dispatcher is made of; `main.ts` brings it. */
+export interface DispatcherParts {
+  store: Store
+  blobs: BlobStore
+  hints: Hints
+  timing: Timing
+  limits: Limits
+  /** 128 random bits, hex. */
+  newLease: () => string
+  /** A runner process has linked. */
+  onRunner: (pid: number) => void
+  log: (entry: Record<string, unknown>) => void
+  /** The system's when there is none. */
+  clock?: Clock
+}
