@@ -16,6 +16,7 @@ const flushes = new Set(["fsync", "fdatasync"])
 const writes = new Set(["write", "writev", "pwrite64", "pwritev", "pwritev2"])
 const renames = new Set(["rename", "renameat", "renameat2", "link", "linkat"])
 const sends = new Set(["write", "writev", "sendto", "sendmsg"])
+const uuid = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}"
 
 /**
  * Holds a trace to the order: bytes written, flushed, and only then the answer written that promises them. For a blob: its
@@ -45,8 +46,9 @@ function outcomeBreaches(calls: TracedCall[], request: TracedRequest): string[] 
     return !call.text.includes(`IN_QUEUE`) && /HTTP\/1\.1 200/.test(call.text)
   })
   if (answer === undefined) return [`${request.id}: no answer with its result was seen`]
-  // The row of a request holds its id, then a few short columns, then its state; its neighbour's may follow it.
-  const concluded = new RegExp(`${request.id}(?:(?!queued|running).){0,300}?succeeded`, "s")
+  // The row of a request holds its id, then a few short columns, then its state. What lies behind the id need not be its
+  // row: a freed place keeps its first bytes until another row takes all of it, and that one begins with an id of its own.
+  const concluded = new RegExp(`${request.id}(?:(?!queued|running|${uuid}).){0,300}?succeeded`, "s")
   const row = calls.find((call) => isLogWrite(call) && concluded.test(call.text))
   const what = `outcome ${request.id}`
   return [
