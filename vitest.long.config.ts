@@ -5,6 +5,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["tintype-source"] } },
   test: {
     include: ["test/**/*.long.test.ts"],
+    exclude: ["**/node_modules/**"],
     globalSetup: "test/temporary-folder.ts",
     pool: "forks",
     maxWorkers: 1,

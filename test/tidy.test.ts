@@ -10,7 +10,15 @@ const linesMax = 400
 const testLinesMax = 1_000
 const filesInFolderMax = 12
 const foldersUnderSourceMax = 3
-const skipped = new Set(["node_modules", "dist", "coverage", "fixtures", ".git", ".tintype"])
+const skipped = new Set([
+  "node_modules",
+  "dist",
+  "coverage",
+  "fixtures",
+  ".git",
+  ".tintype",
+  ".stryker-tmp",
+])
 const vagueFileNames = new Set(
   "util utils helper helpers common misc lib shared type types interface interfaces".split(" "),
 )
@@ -24,7 +32,7 @@ const packageImports: Record<string, string[]> = {
   catalogue: ["app"],
   runner: ["app", "protocol"],
   server: ["app", "protocol", "runner", "catalogue"],
-  cli: ["protocol", "server"],
+  cli: ["protocol", "runner", "server"],
 }
 
 /** Ports, which domain functions may name in `import type`, and the folders of their adapters. */
@@ -302,6 +310,15 @@ test("nothing is left to do", () => {
   const mark = new RegExp(String.raw`\b(T[O]DO|FIX[M]E)\b`)
   const wrong = sources.filter(({ text }) => mark.test(text))
   expect(wrong.map(({ path }) => path)).toEqual([])
+})
+
+test("lockfiles name no registry, so that each machine asks its own", () => {
+  const lockfiles = files.filter((path) => basename(path) === "package-lock.json")
+  const wrong = lockfiles.filter((path) =>
+    /"resolved": "\w+:/.test(readFileSync(join(root, path), "utf8")),
+  )
+  expect(lockfiles).toContain("package-lock.json")
+  expect(wrong).toEqual([])
 })
 
 test("decision records are numbered without a gap and open with their title", () => {

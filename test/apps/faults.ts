@@ -55,10 +55,25 @@ export default defineApp({
         return { attempt, pid: process.pid }
       },
     },
-    "/log": {
-      input: z.object({ lines: z.number(), bytes: z.number() }),
+    "/spin": {
+      input: z.object({
+        /** Attempts that never give the thread back. */
+        times: z.number().default(1_000),
+      }),
       output,
-      run: async ({ lines, bytes }, context) => {
+      run: async ({ times }, { attempt }) => {
+        for (;;) if (attempt > times) return { attempt, pid: process.pid }
+      },
+    },
+    "/log": {
+      input: z.object({
+        lines: z.number(),
+        bytes: z.number(),
+        /** Attempts that fail after all they have logged. */
+        times: z.number().default(0),
+      }),
+      output,
+      run: async ({ lines, bytes, times }, context) => {
         context.log("labelled", { level: "WARN", labels: { part: "one" } })
         console.log("printed")
         console.error("printed as an error")
@@ -66,6 +81,9 @@ export default defineApp({
         for (let line = 0; line < lines; line += 1) {
           context.log(`${line} `.padEnd(bytes, "x"))
           if (line % 8 === 7) await sleep(20)
+        }
+        if (context.attempt <= times) {
+          throw new AppError(503, "again", { headers: { "x-fal-stop-runner": "0" } })
         }
         return { attempt: context.attempt, pid: process.pid }
       },

@@ -91,7 +91,8 @@ async function killAll(killer: Killer, plan: DrillPlan): Promise<Kill[]> {
 /** One in ten is a probe of 200 ms; one echo in fifty is large enough to be a blob. */
 export function submission(index: number, random: () => number): Submission {
   if (random() < 0.1) {
-    return { endpoint: "test/probe", body: Buffer.from(`{"duration_ms":200}`) }
+    // No two are the same: an equal one would be taken for a submit that a kill had lost, sent again.
+    return { endpoint: "test/probe", body: Buffer.from(`{"duration_ms":200,"index":${index}}`) }
   }
   const size = random() < 0.02 ? 40_000 : Math.floor(random() * 1_000)
   const padding = "padding å ✓ ".repeat(Math.ceil(size / 14))

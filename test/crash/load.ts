@@ -13,6 +13,8 @@ export interface Acknowledged {
 export interface Submission {
   endpoint: string
   body: Buffer
+  /** Where the outcome is to be told. */
+  webhook?: string
 }
 
 export interface LoadOptions {
@@ -97,10 +99,11 @@ export class Load {
     }
   }
 
-  async #submit(url: string, { endpoint, body }: Submission): Promise<void> {
+  async #submit(url: string, { endpoint, body, webhook }: Submission): Promise<void> {
+    const query = webhook === undefined ? "" : `?fal_webhook=${encodeURIComponent(webhook)}`
     let reply
     try {
-      reply = await this.#connections.call("POST", `${url}/queue/${endpoint}`, body)
+      reply = await this.#connections.call("POST", `${url}/queue/${endpoint}${query}`, body)
     } catch {
       return
     }

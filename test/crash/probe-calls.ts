@@ -7,6 +7,8 @@ export const withProbe = { TINTYPE_APPS: join(import.meta.dirname, "../apps/prob
 
 export interface ProbeInput {
   starts_file?: string
+  ends_file?: string
+  heeds?: boolean
   duration_ms?: number
   lines?: number
 }
@@ -47,7 +49,7 @@ export async function probeResult(url: string, id: string): Promise<Response> {
   return await fetch(`${url}/queue/test/probe/requests/${id}`, { headers: { prefer: "wait=60" } })
 }
 
-/** The lines that the probe's starts have left: `{request} {attempt}`. */
+/** The lines that the probe's starts, or ends, have left: `{request} {attempt}`. */
 export async function readStarts(path: string): Promise<string[]> {
   const text = await readFile(path, "utf8").catch(() => "")
   return text.split("\n").filter((line) => line !== "")

@@ -1,8 +1,8 @@
 import { execFile } from "node:child_process"
 import { readFile } from "node:fs/promises"
 import { resolve } from "node:path"
-import { ApiError, type QueueStatus } from "@fal-ai/client"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { ApiError, createFalClient, type QueueStatus } from "@fal-ai/client"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { officialClient } from "../official-client.ts"
 import {
   makeDataFolder,
@@ -99,6 +99,21 @@ describe("keys and accounts on the built server", () => {
     const probe = { input: { lines: 1 } }
     expect(await caught(acme.fal.run("test/probe", probe))).toMatchObject({ status: 403 })
     expect((await local.fal.run("test/probe", probe)).data).toMatchObject({ lines: 1 })
+  })
+
+  it("a client that has its key in two variables gets in", async () => {
+    const [id, secret] = (await create(server)).split(":")
+    vi.stubEnv("FAL_KEY_ID", id)
+    vi.stubEnv("FAL_KEY_SECRET", secret)
+    const fal = createFalClient({
+      proxyUrl: { url: `${server.url}/api/fal/proxy`, when: "always" },
+      retry: { maxRetries: 0 },
+    })
+    const { data } = await fal.run("tintype/echo", { input: { from: "two variables" } })
+    expect(data).toEqual({ from: "two variables" })
+    vi.stubEnv("FAL_KEY_SECRET", "wrong")
+    expect(await caught(fal.run("tintype/echo", { input: {} }))).toMatchObject({ status: 401 })
+    vi.unstubAllEnvs()
   })
 
   it("a revoked key ends a status stream and a waiting run within a second", async () => {

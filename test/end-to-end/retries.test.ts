@@ -35,7 +35,15 @@ describe("what can go wrong with an attempt", () => {
     server = await startServerProcess({
       args: ["--apps", apps.join(","), "--runner-slots", "2"],
       config: {
-        timing: { retryMinMs: 10, retryMaxMs: 40, graceMs: 300, stopRunnerEveryMs: 0 },
+        timing: {
+          retryMinMs: 10,
+          retryMaxMs: 40,
+          graceMs: 300,
+          stopRunnerEveryMs: 0,
+          // A runner that is silent for longer than both together, and late, counts as blocked.
+          renewEveryMs: 200,
+          acceptMs: 2_000,
+        },
       },
     })
     await untilReady(server.url)
@@ -159,10 +167,11 @@ describe("what can go wrong with an attempt", () => {
       const { result } = await outcome("", input, { "X-Fal-No-Retry": value })
       expect(result).toMatchObject({ status: 503, body: { detail: "fault 1" } })
     }
-    expect(await call("POST", "/run/test/faults", input)).toMatchObject({
-      status: 503,
-      body: { detail: "fault 1" },
-    })
+    const run = await call("POST", "/run/test/faults", input)
+    expect(run).toMatchObject({ status: 503, body: { detail: "fault 1" } })
+    // What the queue would have tried again is its caller's to repeat.
+    expect(run.headers.get("x-fal-needs-retry")).toBe("1")
+    expect(run.headers.get("x-fal-retryable")).toBe("true")
   })
 
   it("an attempt that takes too long is aborted and tried again; the run door gets 504", async () => {
@@ -181,6 +190,34 @@ describe("what can go wrong with an attempt", () => {
     expect(result).toMatchObject({ status: 200, body: { attempt: 2 } })
     expect(result.body["pid"]).not.toBe(before.body["pid"])
     await server.logged((entry) => entry["event"] === "runner_retired")
+  })
+
+  it("an app that never yields is killed with its process when its time is over", async () => {
+    const before = await call("POST", "/run/test/faults", {})
+    const { result, logs } = await outcome("/spin", { times: 1 })
+    expect(result).toMatchObject({ status: 200, body: { attempt: 2 } })
+    expect(result.body["pid"]).not.toBe(before.body["pid"])
+    expect(notes(logs)).toEqual([expect.stringMatching(/^Attempt 1 ended: it took too long; back/)])
+    expect(await call("POST", "/run/test/faults/spin", {})).toMatchObject({
+      status: 504,
+      body: { error_type: "request_timeout" },
+    })
+    const after = await call("POST", "/run/test/faults", {})
+    expect(after.status).toBe(200)
+    expect(after.body["pid"]).not.toBe(result.body["pid"])
+  })
+
+  it("an app that never yields ends 499 when it is cancelled, and the next call has a new process", async () => {
+    const before = await call("POST", "/run/test/faults", {})
+    const submitted = await call("POST", "/queue/test/faults/spin", {})
+    const url = `/queue/test/faults/requests/${String(submitted.body["request_id"])}`
+    let status = await call("GET", `${url}/status`)
+    while (status.body["status"] === "IN_QUEUE") status = await call("GET", `${url}/status`)
+    expect((await call("PUT", `${url}/cancel`)).status).toBe(202)
+    const result = await call("GET", url, undefined, { prefer: "wait=10" })
+    expect(result).toMatchObject({ status: 499, body: { error_type: "client_cancelled" } })
+    const after = await call("POST", "/run/test/faults", {})
+    expect(after.body["pid"]).not.toBe(before.body["pid"])
   })
 
   it("an app that ignores a cancel ends 499, and its process is replaced", async () => {
@@ -275,6 +312,16 @@ describe("what can go wrong with an attempt", () => {
       const { body } = await call("GET", `${url}/status?${query}`)
       expect([Array.isArray(body["logs"]), body["logs"] === null]).toEqual([shown, !shown])
     }
+  })
+
+  it("a log has 1 MiB for all attempts of its request together", async () => {
+    const { logs, result } = await outcome("/log", { lines: 40, bytes: 20_000, times: 1 })
+    expect(result).toMatchObject({ status: 200, body: { attempt: 2 } })
+    const bytes = logs.reduce((sum, { message }) => sum + message.length, 0)
+    expect(bytes).toBeGreaterThan(1_000_000)
+    expect(bytes).toBeLessThan(1024 * 1024 + 1_000)
+    expect(logs.filter(({ message }) => message.includes("cut here"))).toHaveLength(1)
+    expect(notes(logs)).toHaveLength(1)
   })
 
   it("a 5xx of the gateway itself names a request too", async () => {

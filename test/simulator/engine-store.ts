@@ -82,6 +82,7 @@ export class EngineStore {
     if (this.#waiting.length + this.#underWay.length > 0) {
       await new Promise<void>((resolve) => (this.#onIdle = resolve))
     }
+    this.#engine.end()
     this.#state = "closed"
   }
 

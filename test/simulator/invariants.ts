@@ -1,23 +1,21 @@
 import { isDeepStrictEqual } from "node:util"
 import type { DatabaseSync } from "node:sqlite"
 import { isTerminal } from "@tintype/protocol"
+import { silentDetail } from "../../packages/server/src/dispatcher/conclusion.ts"
 import { doorPolicies } from "../../packages/server/src/domain/door.ts"
 import type { RequestRecord } from "../../packages/server/src/domain/request.ts"
 import { comparePlaces } from "../../packages/server/src/domain/turn.ts"
-import type { Claim, EventCursor, StoredEvent } from "../../packages/server/src/store.ts"
+import type {
+  Claim,
+  EventCursor,
+  Settlement,
+  StoredEvent,
+} from "../../packages/server/src/store.ts"
 import type { Applied, Operation } from "../../packages/server/src/stores/sqlite/messages.ts"
 import type { Reader } from "../../packages/server/src/stores/sqlite/reads.ts"
-
-/** A promise of the platform that was broken. */
-export class Violation extends Error {
-  readonly invariant: string
-
-  constructor(invariant: string, detail: string) {
-    super(`${invariant}: ${detail}`)
-    this.name = "Violation"
-    this.invariant = invariant
-  }
-}
+import { isHistoryWhole } from "./history-check.ts"
+import { Callers } from "./callers.ts"
+import { Violation } from "./violation.ts"
 
 interface Known {
   record: RequestRecord
@@ -43,6 +41,8 @@ interface Concluded {
   attempt: number
   session: string
   ended: boolean
+  /** The runner's own word, not the gateway's on one that it does not hear from. */
+  isRunners: boolean
 }
 
 /**
@@ -54,6 +54,7 @@ export class Ledger {
   readonly #concurrencyMax: number
   readonly #known = new Map<string, Known>()
   readonly #acknowledged = new Set<string>()
+  readonly callers = new Callers()
   readonly #refused = new Set<string>()
   /** What was said by the attempts whose runner came to an outcome. */
   readonly #said = new Map<string, number>()
@@ -108,7 +109,11 @@ export class Ledger {
     if (this.#refused.has(id)) throw new Violation("a refused submit leaves no trace", id)
     const output = isTerminal(state) ? outputOf(reader, record) : null
     checkDelivery(record, reader)
+    if (!isHistoryWhole(record, reader.attempts(record.sequence))) {
+      throw new Violation("every attempt is on record", `${id}, ${record.attempts} made`)
+    }
     if (known === undefined) {
+      this.callers.made(id)
       this.#known.set(id, { record, output, told: 0, cancelledAtAttempt: null })
       return
     }
@@ -135,7 +140,7 @@ export class Ledger {
   }
 
   #settled(
-    { lease, session }: { lease: string; session: string },
+    { lease, session, result: said }: Settlement,
     result: string,
     leases: Map<string, RequestRecord>,
   ): void {
@@ -147,7 +152,9 @@ export class Ledger {
       leases.delete(lease)
       const { record, output } = this.#known.get(holder.id)!
       const ended = isTerminal(record.state)
-      this.#concluded.set(lease, { id: holder.id, attempt: holder.attempts, session, ended })
+      const isRunners = said.kind === "answered" || said.detail !== silentDetail
+      const { id, attempts: attempt } = holder
+      this.#concluded.set(lease, { id, attempt, session, ended, isRunners })
       const isOfApp = record.state === "succeeded" || output?.includes('"lease"') === true
       if (isOfApp && output !== JSON.stringify({ lease })) {
         throw new Violation("the outcome is the attempt's own", `${record.id}: ${output}`)
@@ -199,8 +206,9 @@ export class Ledger {
     }
   }
 
-  /** A submit was answered with success. */
-  acknowledged(record: RequestRecord): void {
+  /** A submit was answered with success: with the request that it made, or with one that a copy of it made before. */
+  acknowledged(submit: string, record: RequestRecord): void {
+    this.callers.answered(submit, record.id)
     this.#acknowledged.add(record.id)
     // It may have been claimed in the same batch, and be running by now.
     this.told(record, { mayBeOld: true })
@@ -209,6 +217,7 @@ export class Ledger {
   /** A submit was refused. */
   refused(id: string): void {
     this.#refused.add(id)
+    this.callers.answered(id, null)
     if (this.#known.has(id)) throw new Violation("a refused submit leaves no trace", id)
   }
 
@@ -344,8 +353,8 @@ export class Ledger {
         throw new Violation("events are gapless and unrepeated", `${record.id}, attempt ${attempt}`)
       }
     }
-    for (const [lease, { id, attempt }] of this.#concluded) {
-      if (id !== record.id) continue
+    for (const [lease, { id, attempt, isRunners }] of this.#concluded) {
+      if (id !== record.id || !isRunners) continue
       const [stored, said] = [counts.get(attempt) ?? 0, this.#said.get(lease) ?? 0]
       if (stored !== said) {
         throw new Violation("an outcome brings its last events", `${id}: ${stored} of ${said}`)

@@ -10,6 +10,7 @@ export const plants: Record<string, () => Plant> = {
   "no lease check at settle": noLeaseCheck,
   "wake before commit": wakeBeforeCommit,
   "cancel lost on requeue": cancelLostOnRequeue,
+  "lost submits forgotten": lostSubmitsForgotten,
 }
 
 /** An outcome is written whoever brings it: the row of a lease is found long after the lease was lost. */
@@ -83,6 +84,14 @@ function cancelLostOnRequeue(): Plant {
       }
       return batch
     },
+  }
+}
+
+/** Nobody notes that a caller went before its answer came. */
+function lostSubmitsForgotten(): Plant {
+  return {
+    tamper: (batch) =>
+      batch.map((one) => (one.name === "markLost" ? { name: "markLost", arguments: [[]] } : one)),
   }
 }
 

@@ -2,7 +2,11 @@ import type { DatabaseSync } from "node:sqlite"
 import type { BlobStore } from "../../packages/server/src/blob.ts"
 import { defaultConfig, type Timing } from "../../packages/server/src/config.ts"
 import { Dispatcher } from "../../packages/server/src/dispatcher/dispatcher.ts"
-import type { CancelCause, NewRequest } from "../../packages/server/src/domain/request.ts"
+import type {
+  CancelCause,
+  NewRequest,
+  RequestRecord,
+} from "../../packages/server/src/domain/request.ts"
 import { LocalHints } from "../../packages/server/src/hints.ts"
 import { SnapshotCache } from "../../packages/server/src/snapshot-cache.ts"
 import { StoreError } from "../../packages/server/src/store.ts"
@@ -33,6 +37,7 @@ export const timing: Timing = {
   renewEveryMs: 2_000,
   orphanMs: 15_000,
   acceptMs: 2_000,
+  graceMs: 1_000,
   startupTimeoutMs: 4_000,
   eventFlushMs: 150,
   dueEveryMs: 1_000,
@@ -101,6 +106,8 @@ export class SimulatedServer implements LinkHost {
       limits,
       newLease: () => leases.hex(32),
       onRunner: () => {},
+      // It stays, and is a zombie when it goes on.
+      endRunner: () => {},
       log: () => {},
       clock,
     })
@@ -164,15 +171,26 @@ export class SimulatedServer implements LinkHost {
     const submitted = this.store.port.submit(request)
     // A hint may be lost.
     if (!this.#hintsLost.chance(0.05)) this.#hints.work(request.app)
+    let record: RequestRecord
     try {
-      ledger.acknowledged(await submitted)
+      record = await submitted
+      ledger.acknowledged(request.id, record)
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
       ledger.refused(request.id)
       return
     }
-    const latest = await this.snapshots.get(request.id)
+    const latest = await this.snapshots.get(record.id)
     if (latest !== null) ledger.told(latest)
+  }
+
+  /** The connection of a submit is closed before its answer. */
+  async lose(submit: string): Promise<void> {
+    try {
+      await this.store.port.markLost([submit])
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error
+    }
   }
 
   /** What the run door does while its caller waits. */

@@ -1,11 +1,14 @@
+import type { NewRequest } from "../../packages/server/src/domain/request.ts"
+import { copyOf } from "./callers.ts"
 import { type ProcessClock, SimulatedClock } from "./clock.ts"
 import { SimulatedDisk } from "./disk.ts"
 import type { Plant } from "./engine-store.ts"
-import { Ledger, Violation } from "./invariants.ts"
+import { Ledger } from "./invariants.ts"
 import { Random } from "./random.ts"
 import { makeSchedule, type RunnerPlan, type Schedule, type Step } from "./schedule.ts"
 import { SimulatedRunner } from "./simulated-runner.ts"
 import { SimulatedServer } from "./simulated-server.ts"
+import { Violation } from "./violation.ts"
 
 export interface SimulationOptions {
   seed: number
@@ -27,6 +30,9 @@ const restMaxMs = 120_000
 /** A free slot and something to start, side by side, for longer than this is a lost wake-up. */
 const idleMaxMs = 3_000
 const lookEveryMs = 500
+/** A caller who waits for its answer for so long sends again, and again, so many times. */
+const patienceMaxMs = 400
+const copiesMax = 9
 
 /** Runs the schedule of a seed to its end or to the first broken promise. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
@@ -194,6 +200,9 @@ class World {
     server: SimulatedServer,
     step: Extract<Step, { kind: "submit" | "cancel" | "follow" }>,
   ): void {
+    if (step.kind === "submit" && step.request.door === "queue") {
+      this.#sendAgainLater(server, step.request, 1)
+    }
     // It reaches the server when that process runs.
     server.clock.setImmediate(() => {
       if (!server.isUp) return
@@ -212,6 +221,30 @@ class World {
     const gone = new AbortController()
     if (patienceMs !== null) server.clock.setTimeout(() => gone.abort(), patienceMs)
     await server.wait(request.id, gone.signal)
+  }
+
+  /**
+   * A caller whose answer does not come lets go of its connection and sends the same again, blindly, to the server that is there
+   * then. One that is on its way down still answers what it took.
+   */
+  #sendAgainLater(taker: SimulatedServer, request: NewRequest, number: number): void {
+    this.#at(this.#clock.nowMs + patienceMaxMs, () => {
+      if (this.#ledger.callers.isAnswered(request.id) || number > copiesMax) return
+      const server = this.#server
+      if (server?.isUp !== true) {
+        this.#sendAgainLater(taker, request, number)
+        return
+      }
+      const copy = { ...request, id: copyOf(request.id, number) }
+      this.#say(`submit again ${copy.id}`)
+      taker.clock.setImmediate(() => {
+        if (taker.isUp) this.#watchOver(taker.lose(request.id))
+      })
+      server.clock.setImmediate(() => {
+        if (server.isUp) this.#watchOver(server.submit(copy))
+      })
+      this.#sendAgainLater(server, copy, number + 1)
+    })
   }
 
   #hitServer(step: Extract<Step, { kind: "crash" | "stop" | "stall" }>): void {

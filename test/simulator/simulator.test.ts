@@ -29,6 +29,7 @@ describe("a planted defect is found", () => {
     "no lease check at settle": 4_000,
     "wake before commit": 5,
     "cancel lost on requeue": 1_000,
+    "lost submits forgotten": 100,
   }
 
   test("each has its bound", () => {
@@ -54,6 +55,7 @@ describe("a planted defect is found", () => {
     "no lease check at settle": /^a stale lease cannot write/,
     "wake before commit": /^nothing is told before it is committed/,
     "cancel lost on requeue": /^a cancelled request never runs again/,
+    "lost submits forgotten": /^a lost answer does not double the work/,
   }
 })
 

@@ -2,6 +2,7 @@ import { configFlags } from "@tintype/server"
 import { describe, expect, test } from "vitest"
 import { modelsFlags } from "./commands/models.ts"
 import { runFlags } from "./commands/run.ts"
+import { runnerFlags } from "./commands/runner.ts"
 import { serveFlags } from "./commands/serve.ts"
 import { parseFlags } from "./flags.ts"
 import { UsageError } from "./terminal.ts"
@@ -15,6 +16,15 @@ describe("parseFlags", () => {
     expect(parsed.words).toEqual(["fal-ai/flux/dev", "prompt=a cat"])
     expect(parsed.strings).toEqual({ out: "pictures" })
     expect([...parsed.booleans]).toEqual(["quiet"])
+  })
+
+  test("a flag that may be given again keeps all of its values, in their order", () => {
+    const parsed = parseFlags(
+      ["--app", "a", "--slots", "2", "--app=b", "--slots", "3"],
+      runnerFlags,
+    )
+    expect(parsed.lists).toEqual({ app: ["a", "b"] })
+    expect(parsed.strings).toEqual({ slots: "3" })
   })
 
   test("after -- everything is a word", () => {

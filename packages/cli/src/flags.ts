@@ -5,12 +5,16 @@ import { UsageError } from "./terminal.ts"
 export interface FlagSpec {
   type: "string" | "boolean"
   short?: string
+  /** May be given more than once; its values are in `lists`. */
+  multiple?: boolean
 }
 
 export type FlagSpecs = Record<string, FlagSpec>
 
 export interface ParsedFlags {
   strings: Record<string, string>
+  /** Of flags that may be given more than once, in their order. */
+  lists: Record<string, string[]>
   booleans: Set<string>
   words: string[]
 }
@@ -27,7 +31,7 @@ export function parseFlags(argv: readonly string[], specs: FlagSpecs): ParsedFla
     allowPositionals: true,
     tokens: true,
   })
-  const parsed: ParsedFlags = { strings: {}, booleans: new Set(), words: [] }
+  const parsed: ParsedFlags = { strings: {}, lists: {}, booleans: new Set(), words: [] }
   for (const token of tokens) {
     if (token.kind === "positional") parsed.words.push(token.value)
     if (token.kind === "option") addFlag(parsed, specs, token)
@@ -54,5 +58,6 @@ function addFlag(
   if (token.value === undefined || token.value === "") {
     throw new UsageError(`${token.rawName} needs a value`)
   }
-  parsed.strings[token.name] = token.value
+  if (spec.multiple === true) (parsed.lists[token.name] ??= []).push(token.value)
+  else parsed.strings[token.name] = token.value
 }

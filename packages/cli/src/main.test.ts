@@ -252,3 +252,19 @@ test("the greeting says where, how, and whether a key is needed", () => {
   expect(greet("http://127.0.0.1:3250", false)).not.toContain("Authorization")
   expect(greet("http://127.0.0.1:3250", true)).toContain('-H "Authorization: Key $TINTYPE_KEY"')
 })
+
+test.each([
+  [[], "needs a key in TINTYPE_KEY"],
+  [["--key", "nonsense-secret"], "The key must be id:secret"],
+  [["--key", "id:secret"], "needs an app to host"],
+  [["--key", "id:secret", "--app", "./a.ts", "--slots", "0"], "--slots must be a whole number"],
+  [["--key", "id:secret", "--app", "./a.ts", "--url", "ftp://x"], "is not an http:// or https://"],
+  [["--key", "id:secret", "--app", "a", "--allow-private-targets", "yes"], "must be true or false"],
+  [["./a.ts"], "takes flags only"],
+  [["--apps", "./a.ts"], "did you mean --app?"],
+])("tintype runner %j is wrong usage", async (argv, message) => {
+  const { code, out, err } = await run(["runner", ...argv])
+  expect([code, out, err]).toEqual([2, "", expect.stringContaining(message)])
+  expect(err).not.toContain("secret\n")
+  expect(err).not.toContain("nonsense")
+})

@@ -1,7 +1,9 @@
 import { printHelp, printVersion } from "./commands/help.ts"
 import { administerKeys } from "./commands/keys.ts"
 import { listModels } from "./commands/models.ts"
+import { showRequests } from "./commands/requests.ts"
 import { runEndpoint } from "./commands/run.ts"
+import { joinServer } from "./commands/runner.ts"
 import { serve } from "./commands/serve.ts"
 import { administerWebhooks } from "./commands/webhooks.ts"
 import { nearest } from "@tintype/protocol"
@@ -13,7 +15,9 @@ type Command = (argv: string[], terminal: Terminal) => Promise<number> | number
 const commands: Record<string, Command> = {
   serve,
   run: runEndpoint,
+  runner: joinServer,
   models: listModels,
+  requests: showRequests,
   keys: administerKeys,
   webhooks: administerWebhooks,
   help: printHelp,

@@ -24,8 +24,7 @@ export async function contactServer(
 ): Promise<Contact> {
   const key = terminal.env["TINTYPE_KEY"] || null
   const named = url ?? (terminal.env["TINTYPE_URL"] || null)
-  const wanted = parseUrl(named ?? defaultUrl)
-  const target = { url: wanted.href.replace(/\/+$/, ""), key }
+  const target = { url: readUrl(named ?? defaultUrl), key }
   if (await answers(target.url)) return { target, close: () => Promise.resolve() }
   // Who names a server means that one: another, with other data and apps, would only look like success.
   if (named !== null) throw new CommandError(`No server answers at ${target.url}`)
@@ -34,14 +33,15 @@ export async function contactServer(
   return await startTemporary(terminal)
 }
 
-function parseUrl(text: string): URL {
+/** The address of a server as others are appended to it; `UsageError` when it is none. */
+export function readUrl(text: string): string {
   const url = URL.parse(text)
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new UsageError(`${JSON.stringify(text)} is not an http:// or https:// address`)
   }
   url.search = ""
   url.hash = ""
-  return url
+  return url.href.replace(/\/+$/, "")
 }
 
 /**

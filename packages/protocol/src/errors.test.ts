@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import {
   PlatformError,
@@ -35,6 +36,7 @@ const platformTable: [PlatformErrorType, number, boolean][] = [
   ["bad_request", 400, false],
   ["internal_error", 500, false],
   ["concurrent_requests_limit", 429, true],
+  ["idempotency_key_reused", 422, false],
   ["server_stopping", 429, true],
   ["storage_full", 429, true],
   ["request_rate_limit", 429, true],
@@ -42,9 +44,10 @@ const platformTable: [PlatformErrorType, number, boolean][] = [
 ]
 
 describe("platform errors", () => {
-  test("are the documented ones and four of ours", () => {
+  test("are the documented ones and five of ours", () => {
     expect(Object.keys(platformErrors)).toEqual(platformTable.map(([type]) => type))
     expect(ownPlatformErrorTypes).toEqual([
+      "idempotency_key_reused",
       "server_stopping",
       "storage_full",
       "request_rate_limit",
@@ -176,9 +179,10 @@ describe("model errors", () => {
   })
 })
 
-test("the page of the errors says what the catalogue says", () => {
-  const page = readFileSync(new URL("../../../docs/reference/errors.md", import.meta.url), "utf8")
-  const rows = page.split("\n").filter((line) => line.startsWith("| `"))
+const pagePath = fileURLToPath(new URL("../../../docs/reference/errors.md", import.meta.url))
+
+/** The page with the tables that the catalogue makes; its prose stays. */
+function withTables(page: string): string {
   const own = new Set<string>(ownPlatformErrorTypes)
   const platform = Object.entries(platformErrors).map(([type, { status, retryable, text }]) => {
     const name = `\`${type}\`${own.has(type) ? " (ours)" : ""}`
@@ -188,8 +192,16 @@ test("the page of the errors says what the catalogue says", () => {
     const keys = ctx.map((key) => `\`${key}\``).join(", ")
     return `| \`${type}\` | ${status} | ${repeatWord(retryable)} | ${keys === "" ? "–" : keys} |`
   })
-  expect(
-    rows.filter((row) => !row.startsWith("| `error_type`") && !row.startsWith("| `type`")),
-  ).toEqual([...platform, ...model])
+  const prose = page.split(/(?<=^\| --- .*\n)(?:\| .*\n)+/m)
+  expect(prose).toHaveLength(3)
+  return [prose[0], ...platform.map(line), prose[1], ...model.map(line), prose[2]].join("")
+}
+
+const line = (text: string) => `${text}\n`
+
+// `vitest run packages/protocol/src/errors.test.ts --update` writes the tables anew.
+test("the page of the errors has the tables that the catalogue makes", async () => {
+  const page = readFileSync(pagePath, "utf8")
   expect(page).toContain(modelErrorUrl("image_too_large"))
+  await expect(withTables(page)).toMatchFileSnapshot(pagePath)
 })

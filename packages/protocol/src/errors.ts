@@ -50,7 +50,13 @@ export const platformErrors = {
     retryable: true,
     text: "Too many concurrent requests; try again",
   },
-  // Those below are ours. All are 429 because the official Python client repeats a 429 and never a 503.
+  // Those below are ours.
+  idempotency_key_reused: {
+    status: 422,
+    retryable: false,
+    text: "The idempotency key was used before with another body",
+  },
+  // All of these are 429 because the official Python client repeats a 429 and never a 503.
   server_stopping: { status: 429, retryable: true, text: "The server is stopping; try again" },
   storage_full: { status: 429, retryable: true, text: "The server's storage is full; try again" },
   request_rate_limit: {
@@ -69,6 +75,7 @@ export type PlatformErrorType = keyof typeof platformErrors
 
 /** The types that the hosted service does not have. */
 export const ownPlatformErrorTypes: readonly PlatformErrorType[] = [
+  "idempotency_key_reused",
   "server_stopping",
   "storage_full",
   "request_rate_limit",

@@ -35,6 +35,8 @@ export const responseHeaders = {
   runnerHints: "x-fal-runner-hints",
   cdnToken: "x-fal-cdn-token",
   preferenceApplied: "preference-applied",
+  /** `1`: this call was taken for a blind re-send, and answers for the one whose answer was lost. */
+  resubmission: "x-tintype-resubmission",
   retryAfter: "retry-after",
 } as const
 

@@ -34,6 +34,14 @@ export interface FakeLease {
  */
 export class FakeGateway {
   readonly secret = "a secret"
+  /** Opens it on a port, instead of the secret. */
+  readonly key = "id:secret"
+  /** Where it listens after `start("port")`. */
+  url = ""
+  /** What a dial is answered with instead of being taken. */
+  dialFault: { status: number; body: string } | null = null
+  /** A runner that wants to go hears `drain` at once; otherwise when the test says it. */
+  autoDrain = true
   readonly leases = new Map<string, FakeLease>()
   readonly hellos: HelloFrame[] = []
   readonly frames: RunnerFrame[] = []
@@ -67,26 +75,42 @@ export class FakeGateway {
   readonly #queue: AssignFrame[] = []
   #watchers: (() => void)[] = []
 
-  async start(): Promise<void> {
+  async start(on: "socket" | "port" = "socket"): Promise<void> {
     this.#folder = await mkdtemp(join(tmpdir(), "tintype link "))
-    this.socketPath = join(this.#folder, "link.sock")
+    if (on === "socket") this.socketPath = join(this.#folder, "link.sock")
     await this.listen()
   }
 
   async listen(): Promise<void> {
-    await rm(this.socketPath, { force: true })
+    if (this.socketPath !== "") await rm(this.socketPath, { force: true })
     const server = createServer((request, response) => {
       this.#transfer(request, response).catch(() => response.destroy())
     })
     server.on("upgrade", (request: IncomingMessage, socket, head) => {
-      if (request.headers.authorization !== `Bearer ${this.secret}` || request.url !== "/_/link") {
+      const fault = this.dialFault
+      if (fault !== null) {
+        const length = Buffer.byteLength(fault.body)
+        const start = `HTTP/1.1 ${fault.status} No\r\ncontent-length: ${length}`
+        socket.end(`${start}\r\n\r\n${fault.body}`)
+        return
+      }
+      if (!this.#isKnown(request) || request.url !== "/_/link") {
         socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n")
         return
       }
       this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#link(webSocket))
     })
     this.#http = server
-    await new Promise<void>((resolve) => server.listen(this.socketPath, resolve))
+    const where =
+      this.socketPath === "" ? { port: 0, host: "127.0.0.1" } : { path: this.socketPath }
+    await new Promise<void>((resolve) => server.listen(where, resolve))
+    const address = server.address()
+    if (typeof address === "object") this.url = `http://127.0.0.1:${address?.port}`
+  }
+
+  #isKnown({ headers }: IncomingMessage): boolean {
+    const expected = this.socketPath === "" ? `Key ${this.key}` : `Bearer ${this.secret}`
+    return headers.authorization === expected
   }
 
   /** Stops listening and cuts everything, as a crash does; what was not stored is forgotten. */
@@ -248,6 +272,9 @@ export class FakeGateway {
         if (this.autoSettle) this.settle(frame.lease)
         return
       }
+      case "retire":
+        if (this.autoDrain) this.send({ type: "drain", deadlineMs: 30_000 })
+        return
       case "pong":
     }
   }
@@ -295,9 +322,7 @@ export class FakeGateway {
     }
     if (fault !== null) return say(fault)
     const known = this.leases.get(lease)
-    if (request.headers.authorization !== `Bearer ${this.secret}` || known === undefined) {
-      return say(401)
-    }
+    if (!this.#isKnown(request) || known === undefined) return say(401)
     if (what === "input") return say(200, Buffer.alloc(known.assign.inputBytes, "i"))
     if (what === "output") {
       known.output = Buffer.concat(chunks)

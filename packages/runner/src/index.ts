@@ -1,5 +1,5 @@
 export { type HostedApp, hostApp, importApps } from "./attempt/app-host.ts"
 export { captureConsole } from "./attempt/console-capture.ts"
 export { type RunnerTiming, runnerTiming } from "./limits.ts"
-export type { DialTarget } from "./link/link-client.ts"
+export type { DialTarget } from "./link/dial.ts"
 export { Runner, type RunnerEnd, type RunnerOptions } from "./runner.ts"

@@ -34,6 +34,8 @@ export interface RunnerTiming {
   /** Backoff of the dial: from, to. */
   redialMinMs: number
   redialMaxMs: number
+  /** Before a dial after one that was refused. */
+  refusedRedialMs: number
   /** The gateway pings every 5 s; silence for so long means a dead link. */
   silenceMs: number
   /** Without a link for so long, everything is given up; `welcome` may say otherwise. */
@@ -54,6 +56,7 @@ export interface RunnerTiming {
 export const runnerTiming: RunnerTiming = {
   redialMinMs: 50,
   redialMaxMs: 1_000,
+  refusedRedialMs: 15_000,
   silenceMs: 15_000,
   orphanMs: 600_000,
   graceMs: 10_000,

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto"
-import { Agent } from "node:http"
+import type { Agent } from "node:http"
 import {
   type AssignFrame,
   type GatewayFrame,
@@ -11,12 +11,16 @@ import {
 import type { HostedApp } from "./attempt/app-host.ts"
 import { Attempt } from "./attempt/attempt.ts"
 import { type RunnerTiming, runnerLimits, runnerTiming } from "./limits.ts"
-import { type DialTarget, LinkClient } from "./link/link-client.ts"
+import { createAgent, type DialTarget } from "./link/dial.ts"
+import { LinkClient } from "./link/link-client.ts"
 import { createRunContext } from "./attempt/run-context.ts"
 import { Transfer } from "./link/transfer.ts"
 
-/** Why a runner ended: told to, drained after `drain`, without a gateway for too long, or its only link is gone. */
-export type RunnerEnd = "exit" | "drained" | "orphaned" | "link_lost"
+/**
+ * Why a runner ended: told to, drained after `drain`, without a gateway for too long, its only link is gone, or the
+ * gateway would not have it.
+ */
+export type RunnerEnd = "exit" | "drained" | "orphaned" | "link_lost" | "refused"
 
 export interface RunnerOptions {
   target: DialTarget
@@ -32,7 +36,11 @@ export interface RunnerOptions {
   linkLoss?: "resume" | "exit"
   /** After `orphanMs` without a link, with everything given up: end, or go on dialling. */
   orphaned?: "end" | "dial"
+  /** Refused before it ever had a link: end, or go on dialling. */
+  refused?: "end" | "dial"
   timing?: Partial<RunnerTiming>
+  /** A link was opened. */
+  onLinked?(): void
   /** In [0, 1). */
   random?: () => number
   randomBytes?: (count: number) => Buffer
@@ -56,7 +64,7 @@ export class Runner {
   readonly #timing: RunnerTiming
   readonly #apps: ReadonlyMap<string, HostedApp>
   readonly #link: LinkClient
-  readonly #agent = new Agent({ keepAlive: true, maxFreeSockets: 4 })
+  readonly #agent: Agent
   readonly #random: () => number
   readonly #randomBytes: (count: number) => Buffer
   readonly #attempts = new Map<string, Attempt>()
@@ -72,6 +80,7 @@ export class Runner {
   #retiring: string | null = null
   #resolveEnded!: (end: RunnerEnd) => void
   #isEnding = false
+  #wasLinked = false
 
   constructor(options: RunnerOptions) {
     this.#options = options
@@ -79,6 +88,7 @@ export class Runner {
     this.#apps = new Map(options.apps.map((app) => [app.id, app]))
     this.#random = options.random ?? Math.random
     this.#randomBytes = options.randomBytes ?? randomBytes
+    this.#agent = createAgent(options.target)
     this.#session = this.#newSession()
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve))
     this.#link = new LinkClient({
@@ -89,6 +99,7 @@ export class Runner {
       onWelcome: (frame) => this.#onWelcome(frame),
       onFrame: (frame) => this.#onFrame(frame),
       onLost: (reason) => this.#onLost(reason),
+      onRefused: (reason) => this.#onRefused(reason),
       onOrphaned: () => this.#onOrphaned(),
       note: (message) => this.#note(message),
     })
@@ -98,10 +109,14 @@ export class Runner {
     this.#link.start()
   }
 
-  /** Takes no more than it has been assigned, and ends when all of it is settled, at the latest after `drainMs`. */
+  /**
+   * Takes no more than it has been assigned, and ends when all of it is settled, at the latest after `drainMs`. The gateway
+   * is asked to assign no more: ending before it has heard so would lose what is on its way.
+   */
   drain(): void {
     if (this.#terminating !== null || this.#isEnding) return
     this.#terminating = setTimeout(() => void this.#end("drained"), this.#timing.drainMs)
+    if (this.#link.linked) this.#retire("it was told to stop")
     this.#checkDrained()
   }
 
@@ -126,6 +141,8 @@ export class Runner {
   #onWelcome(frame: WelcomeFrame): void {
     this.#credits = 0
     this.#draining = false
+    this.#wasLinked = true
+    this.#options.onLinked?.()
     for (const lease of frame.abandon) this.#forget(lease)
     for (const { lease, storedSeq } of frame.keep) {
       this.#attempts.get(lease)?.events.stored(storedSeq)
@@ -161,7 +178,7 @@ export class Runner {
         return this.#attempts.get(frame.lease)?.cancel(frame.reason)
       case "drain":
         this.#draining = true
-        return
+        return this.#checkDrained()
       case "exit":
         void this.#end("exit")
         return
@@ -229,7 +246,7 @@ export class Runner {
   #retire(why: string): void {
     if (this.#retiring !== null || this.#isEnding) return
     this.#retiring = why
-    this.#note(`${why}: this runner asks to be replaced.`)
+    this.#note(`${why}: this runner takes no more attempts.`)
     this.#link.send({ type: "retire", why })
   }
 
@@ -279,7 +296,13 @@ export class Runner {
     this.#note(`The link is lost${reason === "" ? "" : `: ${reason}`}.`)
     if (this.#options.linkLoss === "exit") void this.#end("link_lost")
     // The gateway ended this session for good; under its id there would never be work again.
-    else if (reason === "expired") this.#giveUpAll()
+    else if (reason === "expired" || reason === "key revoked") this.#giveUpAll()
+    this.#checkDrained()
+  }
+
+  #onRefused(reason: string): void {
+    this.#note(`The server refuses this runner: ${reason}`)
+    if (this.#options.refused === "end" && !this.#wasLinked) void this.#end("refused")
   }
 
   #onOrphaned(): void {
@@ -297,6 +320,8 @@ export class Runner {
 
   #checkDrained(): void {
     if (this.#terminating === null || this.#running > 0 || this.#attempts.size > 0) return
+    // An assign may be on its way until the gateway has said `drain`.
+    if (this.#link.linked && !this.#draining) return
     void this.#end("drained")
   }
 

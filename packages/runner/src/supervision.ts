@@ -11,8 +11,10 @@ export {
   signalProcess,
 } from "./process/process-identity.ts"
 export {
+  type RemoteRunnerCommand,
   type RunnerCommand,
   identityTakenCode,
+  replaceCode,
   runnerEntryPath,
   secretVariable,
   toArguments,

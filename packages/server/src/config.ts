@@ -1,3 +1,5 @@
+import type { IdempotencySettings } from "./domain/idempotency.ts"
+
 /**
  * Every setting and every limit, with its default. `loadConfig` (config-load.ts) fills it from flags,
  * `TINTYPE_*`, `tintype.config.ts`, in this order. Units are in the names.
@@ -33,6 +35,44 @@ export interface Config {
   timing: Timing
   limits: Limits
   webhooks: Webhooks
+  retention: Retention
+  idempotency: Idempotency
+}
+
+/** What is taken for a call that comes again; see `domain/idempotency.ts`. */
+export interface Idempotency extends IdempotencySettings {
+  /** Beginnings of the User-Agents that repeat a call, whatever it costs, when its answer did not come. */
+  blindResenders: string[]
+  keyLengthMax: number
+  /** A keyed run whose callers are gone is cancelled when none of them came back for so long. */
+  absenceMs: number
+  /** Requests named in calls are told to the store at least so often, and so many are remembered. */
+  nameEveryMs: number
+  namedMax: number
+}
+
+/** How long what is over is kept, from its end. Zero sets no limit of its own. */
+export interface Retention {
+  /** A request and all that belongs to it; then its id is unknown. */
+  requestMs: number
+  /** Its input, if that is to go sooner. */
+  inputMs: number
+  /** Its result, if that is to go sooner: its status is still told. */
+  resultMs: number
+  /**
+   * The result of a request that came with `X-Fal-Store-IO: 0`, and one of 10 KiB or more: as long as the hosted service keeps
+   * it. The input of such a request goes at once.
+   */
+  unstoredResultMs: number
+  unstoredLargeResultMs: number
+  /** A file whose request says nothing else; 0: for ever. */
+  fileMs: number
+  /** What is past its time is looked for so often. */
+  pruneEveryMs: number
+  /** The store removes it in slices of at most so long and so many rows, with pauses for other writes between them. */
+  sliceMs: number
+  sliceRowsMax: number
+  pauseMs: number
 }
 
 export interface Webhooks {
@@ -117,6 +157,9 @@ export interface Limits {
   batchBytesMax: number
   /** Frames of one link waiting for a commit. */
   linkPendingBytesMax: number
+  /** Links of runners on other machines, in all and of one key. */
+  linksMax: number
+  linksPerKeyMax: number
   /** Waiters and status streams at a time. */
   waitersMax: number
   /** One output or uploaded file. */
@@ -183,6 +226,8 @@ export const defaultConfig: Config = {
     batchOperationsMax: 20_000,
     batchBytesMax: 64 * mebibyte,
     linkPendingBytesMax: 8 * mebibyte,
+    linksMax: 1_000,
+    linksPerKeyMax: 100,
     waitersMax: 20_000,
     fileBytesMax: 1024 * mebibyte,
     fetchBytesMax: 64 * mebibyte,
@@ -204,5 +249,27 @@ export const defaultConfig: Config = {
     payloadBytesMax: 4 * mebibyte,
     payloadBytesHeldMax: 64 * mebibyte,
     answerBytesMax: 1_024,
+  },
+  retention: {
+    requestMs: 30 * 24 * 3_600_000,
+    inputMs: 0,
+    resultMs: 0,
+    unstoredResultMs: 3_600_000,
+    unstoredLargeResultMs: 360_000,
+    fileMs: 0,
+    pruneEveryMs: 60_000,
+    sliceMs: 5,
+    sliceRowsMax: 200,
+    pauseMs: 20,
+  },
+  idempotency: {
+    keyTtlMs: 86_400_000,
+    resendWindowMs: 45_000,
+    detectLost: true,
+    blindResenders: ["@fal-ai/client/", "@fal-ai/serverless-client/", "fal-client/"],
+    keyLengthMax: 255,
+    absenceMs: 30_000,
+    nameEveryMs: 1_000,
+    namedMax: 100_000,
   },
 }

@@ -19,6 +19,7 @@ import type { GatewayParts } from "./gateway/parts.ts"
 import { type Hints, LocalHints } from "./hints.ts"
 import { checkExposure, closeGateway, isLoopbackHost, listen } from "./listen.ts"
 import { makeLocalRunner, startLocalRunner } from "./local-runner-setting.ts"
+import { Pruner } from "./maintenance/pruner.ts"
 import { Sweeper } from "./maintenance/sweeper.ts"
 import { ServerLog, type LogStreams } from "./log/server-log.ts"
 import { Deliverer, type DelivererParts } from "./webhooks/deliverer.ts"
@@ -69,6 +70,7 @@ interface Composition {
   open: boolean
   gatewayParts: GatewayParts
   gateway: Server
+  links: LinkServer
   dispatcher: Dispatcher
   runner: LocalRunner | null
 }
@@ -96,17 +98,18 @@ async function compose(
   for (const app of apps) await store.putApp(app)
 
   const snapshots = new SnapshotCache(store, config.limits.snapshotBytesMax)
-  const { timing, limits } = config
   const write = (entry: object) => log.write({ ...entry })
   const onRunner = (pid: number) => runner?.onHello(pid)
+  const endRunner = (pid: number) => runner?.kill(pid)
   const dispatcher = new Dispatcher({
     store,
     blobs,
     hints,
-    timing,
-    limits,
+    timing: config.timing,
+    limits: config.limits,
     newLease,
     onRunner,
+    endRunner,
     log: write,
   })
   commits.push((changed) => snapshots.commit(changed))
@@ -114,11 +117,11 @@ async function compose(
   await dispatcher.start()
   undo.defer(() => dispatcher.close())
 
-  const sweeper = startSweeper(config, store, blobs, write)
-  undo.defer(() => sweeper.stop())
+  startMaintenance(config, { store, blobs, dispatcher, commits, undo, log: write })
 
   const delivering = { config, folder, store, blobs, hints, commits, undo, log: write }
   const webhookKeys = await startDeliverer(delivering)
+  const links = makeLinks(config, folder, { store, blobs, dispatcher, log: write })
   const gatewayParts: GatewayParts = {
     config,
     store,
@@ -128,26 +131,37 @@ async function compose(
     hints,
     webhookKeys,
     localSecret: folder.secret,
+    runners: links,
     newId: randomUUID,
+    now: Date.now,
     health: () => healthOf(dispatcher, apps),
     log: write,
   }
   const gateway = createGateway(gatewayParts)
   undo.defer(() => closeGateway(gateway))
+  // Before the gateway, which waits for the last of its connections.
+  undo.defer(() => links.close())
   const url = await listen(gateway, config)
   const runner = config.runner.local
     ? await makeLocalRunner({ config, folder, dispatcher, url, log: write })
     : null
 
   // Last, as an orphan says hello at once and must find someone who can adopt it.
-  const transfers = new Transfers({ store, blobs, dispatcher, limits, log: write })
-  const { secret } = folder
-  const pendingBytesMax = limits.linkPendingBytesMax
-  const links = new LinkServer({ dispatcher, transfers, secret, pendingBytesMax, log: write })
   await links.listen(folder.socketPath)
-  undo.defer(() => links.close())
   if (runner !== null) startLocalRunner(runner, dispatcher, write)
-  return { url, open: config.key === null && !anyKey, gatewayParts, gateway, dispatcher, runner }
+  const open = config.key === null && !anyKey
+  return { url, open, gatewayParts, gateway, links, dispatcher, runner }
+}
+
+/** Where runners come in; it does not listen yet. */
+function makeLinks(
+  { limits, retention }: Config,
+  { secret }: DataFolder,
+  parts: { store: Store; blobs: BlobStore; dispatcher: Dispatcher; log: (entry: object) => void },
+): LinkServer {
+  const files = { fileMs: retention.fileMs, now: Date.now }
+  const transfers = new Transfers({ ...parts, ...files, limits })
+  return new LinkServer({ ...parts, transfers, secret, limits })
 }
 
 function newLease(): string {
@@ -164,6 +178,7 @@ async function openStore(
     path: folder.database,
     limits: config.limits,
     retry: config.timing,
+    idempotency: config.idempotency,
     onCommit: (changed) => {
       for (const commit of commits) commit(changed)
     },
@@ -212,21 +227,35 @@ async function startDeliverer({
   return [publicHalf(key)]
 }
 
-function startSweeper(
-  { timing }: Config,
-  store: Store,
-  blobs: BlobStore,
-  log: (entry: object) => void,
-): Sweeper {
+/** What removes what is not needed any more: rows that are past their retention, blobs that no row names. */
+function startMaintenance(
+  { timing, retention }: Config,
+  {
+    dispatcher,
+    commits,
+    undo,
+    ...parts
+  }: {
+    store: Store
+    blobs: BlobStore
+    dispatcher: Dispatcher
+    commits: ((changed: RequestRecord[]) => void)[]
+    undo: AsyncDisposableStack
+    log: (entry: object) => void
+  },
+): void {
   const sweeper = new Sweeper({
-    store,
-    blobs,
+    ...parts,
+    held: () => dispatcher.heldBlobs(),
     everyMs: timing.sweepEveryMs,
     olderThanMs: timing.orphanBlobMs,
-    log,
   })
   sweeper.start()
-  return sweeper
+  undo.defer(() => sweeper.stop())
+  const pruner = new Pruner({ ...parts, settings: retention, clock: systemClock })
+  commits.push((changed) => pruner.commit(changed))
+  pruner.start()
+  undo.defer(() => pruner.stop())
 }
 
 async function runCheckpoint(store: Store, log: ServerLog): Promise<void> {
@@ -253,7 +282,7 @@ const runnerGraceMs = 2_000
 /** How a stop goes: listener closed, attempts drained, runner ended, parts taken down in reverse order. */
 function stoppable(
   config: Config,
-  { gatewayParts, gateway, dispatcher, runner }: Composition,
+  { gatewayParts, gateway, links, dispatcher, runner }: Composition,
   parts: AsyncDisposableStack,
   log: ServerLog,
 ): Pick<TintypeServer, "stop" | "closed"> {
@@ -265,6 +294,7 @@ function stoppable(
     log.write({ event: "stopping", attempts: dispatcher.attemptCount })
     const answered = closeGateway(gateway)
     await dispatcher.drain(config.timing.drainMs, hurry.signal)
+    links.dismiss()
     // Whoever still waits or streams has been told all there is; their connections would hold the close for ever.
     gateway.closeAllConnections()
     await answered

@@ -97,9 +97,13 @@ export class SnapshotCache implements Snapshots {
 /** A record's objects and short strings, measured with 100,000 of them on V8; headers and errors vary. */
 const recordBytes = 900
 
+/** Of a rule in the access list of a request's files. */
+const ruleBytes = 150
+
 function sizeOf(record: RequestRecord): number {
-  if (record.outcome === null) return recordBytes
-  let bytes = recordBytes + (record.outcome.error?.length ?? 0)
+  const ownBytes = recordBytes + ruleBytes * (record.lifecycle?.acl?.rules.length ?? 0)
+  if (record.outcome === null) return ownBytes
+  let bytes = ownBytes + (record.outcome.error?.length ?? 0)
   for (const [name, value] of Object.entries(record.outcome.headers)) {
     bytes += name.length + value.length + 32
   }

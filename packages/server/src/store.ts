@@ -1,6 +1,7 @@
-import type { AttemptEvent, HeldAttempt } from "@tintype/protocol"
+import type { AttemptEvent, HeldAttempt, RequestState } from "@tintype/protocol"
 import type { Delivery, DeliveryState, DeliveryTry, RetryPolicy } from "./domain/delivery.ts"
 import type {
+  AttemptRecord,
   AttemptResult,
   Body,
   CancelCause,
@@ -8,6 +9,8 @@ import type {
   NewRequest,
   RequestRecord,
 } from "./domain/request.ts"
+import type { FileAccess } from "./domain/object-lifecycle.ts"
+import type { Pruned, PruneOrder } from "./domain/retention.ts"
 
 export type { AttemptResult, NewRequest } from "./domain/request.ts"
 
@@ -23,7 +26,7 @@ export type { AttemptResult, NewRequest } from "./domain/request.ts"
  * 3. Writes called in the same tick are committed together, in call order: `submit` then `claim` is one flush.
  * 4. Many claimers, one winner: a queued request is claimed by exactly one lease.
  * 5. Only the current lease can settle an attempt; the first terminal state wins and is final; the same
- *    settlement twice is `repeated` and changes nothing.
+ *    settlement twice is `repeated`, or `stale` once a next attempt has begun, and changes nothing.
  * 6. Claims go in order of (turn, sequence) within an app; `positions` counts exactly the queued requests before.
  * 7. What a request becomes is decided in `domain/`, by pure functions; an adapter only persists it.
  * 8. `onCommit` gets the changed records after COMMIT, in commit order, before the writes' promises resolve.
@@ -35,6 +38,14 @@ export type { AttemptResult, NewRequest } from "./domain/request.ts"
  * 11. At most as many pooled requests of an account, and of a key that narrows it, run at a time as the limit in force
  *     when they were submitted says; those over it wait in the queue, in their order, and hold up nobody else.
  *
+ * 12. Walking the pages of a list meets each row that was there at the start once, however many are added meanwhile.
+ *
+ * 13. A submit with an identity finds, in the transaction that would take it, what its key stands for or an identical one
+ *     that is lost, which is not lost any more: however many come at once, one request is made.
+ *
+ * 14. Nothing is removed of a request that has not ended, nor of one whose delivery is pending. What was removed is unknown to
+ *     every call, and its blobs are told once, when no row names them any more.
+ *
  * Errors: `StoreError` with code `full` (no disk space or the batch queue is at its limit: nothing was
  * written, try later), `limited`, `closed`, or `corrupt`. A COMMIT that fails for another reason is fatal: nothing of the batch is
  * answered and `onFatal` is called.
@@ -43,11 +54,19 @@ export interface Store extends StoreReads {
   /** Adds the app or replaces it (same id); a row whose content is the same keeps its revision. */
   putApp(app: AppRow): Promise<void>
   /**
-   * A new queued request, with its turn. Rejects when `id` exists (a bug of the caller), and with `queue_too_long`, in
-   * the same transaction, when more than `queueLengthMax` requests of the app are queued; with `limited` when its door
+   * A new queued request, with its turn; or the one that this submit repeats, which has another id and stays as it is. Rejects
+   * when `id` exists (a bug of the caller), with `key_reused` when its key stands for another body, and with `queue_too_long`,
+   * in the same transaction, when more than `queueLengthMax` requests of the app are queued; with `limited` when its door
    * does not wait and its account or key has as many requests on the way as may run.
    */
   submit(request: NewRequest): Promise<RequestRecord>
+  /**
+   * The answers of these submits cannot have arrived, as of now; each by the id that it gave, whatever request it got.
+   * Resolves to the requests that are lost by it: what was named is not, nor what was submitted again since.
+   */
+  markLost(ids: string[]): Promise<string[]>
+  /** Calls have named these requests: they are never lost again. Committed with the next write of another kind, for no flush. */
+  markNamed(ids: string[]): Promise<void>
   /** Starts attempts on the heads of the queues, at most one a lease, apps taking turns in the order given. A session that is not open gets none. */
   claim(order: ClaimOrder): Promise<Claim[]>
   /** Writes an attempt's result: a terminal state, or back to the queue as the domain decides. */
@@ -78,6 +97,7 @@ export interface Store extends StoreReads {
    * follow one another without a gap: behind a missing one nothing is taken, and the runner sends it all again.
    */
   appendEvents(batches: EventBatch[]): Promise<{ lease: string; storedSeq: number }[]>
+  /** Rules of its ACL that name an account there is not are dropped. */
   addFile(file: FileRow): Promise<void>
   /** Adds a key, and its account when there is none of that name. */
   createKey(key: NewKey): Promise<KeyRow>
@@ -89,9 +109,17 @@ export interface Store extends StoreReads {
   recordTry(made: RecordedTry): Promise<Delivery | "unknown" | "repeated">
   /** Makes a request's delivery pending again, at once; null when it has none. */
   requeueDelivery(request: string): Promise<Delivery | null>
-  /** Start-up: ends what does not survive a restart (door policy). Before anything else is called. */
+  /**
+   * Removes one slice of what is past its retention, the oldest first: ended requests with all that belongs to them, the
+   * payloads of others, expired files.
+   */
+  prune(order: PruneOrder): Promise<Pruned>
+  /**
+   * Start-up: ends what does not survive a restart (door policy); after a life that did not end in `close`, the submits of
+   * its last moments are lost. Before anything else is called.
+   */
   recover(): Promise<{ ended: number }>
-  /** Commits what is pending and closes. Later calls reject with `closed`. */
+  /** Commits what is pending and closes; the next life is not after a crash. Later calls reject with `closed`. */
   close(): Promise<void>
   /** Flushes the write-ahead log into the database file; for tests and idle time. */
   checkpoint(): Promise<void>
@@ -119,12 +147,19 @@ export interface StoreReads {
   keys(): Promise<KeyRow[]>
   /** Is there a key that was not revoked? */
   anyKey(): Promise<boolean>
-  /** Pending deliveries whose time has come, earliest first, at most `perOrigin` of one origin. */
+  /** Pending deliveries whose time has come, earliest first, at most `perOrigin` of one origin, none of those named. */
   dueDeliveries(order: DueOrder): Promise<DueDelivery[]>
   /** The delivery that a request owes or owed, and its tries in order. */
   delivery(request: string): Promise<{ delivery: Delivery; tries: DeliveryTry[] } | null>
   /** An account's deliveries, those of the newest requests first. */
   deliveries(page: DeliveryPage): Promise<Delivery[]>
+  /**
+   * An account's requests, the newest first. A page reads a bounded number of rows: one that is asked for few of many
+   * may be short, even empty, while `next` says that there is more.
+   */
+  requests(page: RequestPage): Promise<FoundRequests>
+  /** The attempts of a request that are on record, in order; the last one may run still. */
+  attempts(sequence: number): Promise<AttemptRecord[]>
   /** Those of the names that no row refers to: what a sweep may delete. */
   unreferencedBlobs(names: string[]): Promise<string[]>
 }
@@ -207,6 +242,8 @@ export interface Claim {
   input: Body
   headers: Record<string, string>
   fileBase: string
+  /** Stored log lines of earlier attempts, messages and labels together. */
+  logBytes: number
 }
 
 export interface Settlement {
@@ -236,6 +273,8 @@ export interface CancelResult {
 
 export interface SessionHello {
   session: string
+  /** Whose it is: the key that opened its link; absent: no key's, it came by the data folder's socket. */
+  key?: string | null
   runner: { pid: number; startedAt: string; build: string }
   apps: string[]
   held: HeldAttempt[]
@@ -243,7 +282,7 @@ export interface SessionHello {
 }
 
 export interface SessionResumption {
-  /** The session had ended: nothing of it is kept, and it never opens again. */
+  /** The session had ended, or is another key's: nothing of it is kept, and it never opens for this one. */
   expired: boolean
   keep: {
     lease: string
@@ -258,6 +297,8 @@ export interface SessionResumption {
 
 export interface SessionRow {
   session: string
+  /** As in `SessionHello`. */
+  key: string | null
   runner: { pid: number; startedAt: string; build: string }
   apps: string[]
   renewedAt: number
@@ -280,10 +321,9 @@ export interface StoredEvent {
   event: AttemptEvent
 }
 
-export interface FileRow {
+export interface FileRow extends FileAccess {
   /** What follows `/files/` in its URL. */
   name: string
-  account: string
   blob: string
   bytes: number
   contentType: string
@@ -297,6 +337,8 @@ export interface DueOrder {
   now: number
   limit: number
   perOrigin: number
+  /** Origins to pass over: what is due there could not be sent, and would hide others. */
+  except: string[]
 }
 
 export interface DueDelivery {
@@ -325,11 +367,28 @@ export interface DeliveryPage {
   limit: number
 }
 
+export interface RequestPage {
+  account: string
+  /** Only those in this state, of this endpoint, of this app. */
+  state?: RequestState
+  endpoint?: string
+  app?: string
+  /** Only those before this sequence: `next` of the page before. */
+  before?: number
+  limit: number
+}
+
+export interface FoundRequests {
+  requests: RequestRecord[]
+  /** `before` of the next page; null: there is none. */
+  next: number | null
+}
+
 export class StoreError extends Error {
-  readonly code: "full" | "limited" | "closed" | "corrupt" | "queue_too_long"
+  readonly code: "full" | "limited" | "closed" | "corrupt" | "queue_too_long" | "key_reused"
 
   constructor(
-    code: "full" | "limited" | "closed" | "corrupt" | "queue_too_long",
+    code: "full" | "limited" | "closed" | "corrupt" | "queue_too_long" | "key_reused",
     message: string,
     options?: ErrorOptions,
   ) {

@@ -8,7 +8,9 @@ const overview = `Tintype: the generative-media inference platform that you run 
   tintype serve                          start the server on http://127.0.0.1:3250
   tintype run ENDPOINT key=value …       make one request, save what comes out
   tintype models                         list what the server can run
+  tintype requests list|show             what became of requests, attempt by attempt
   tintype keys create|list|revoke        who may call the server
+  tintype runner --app MODULE            host apps for a server on another machine
   tintype webhooks list|show|resend      what receivers were told, and when
   tintype help COMMAND                   more about one of them
   tintype --version
@@ -62,6 +64,25 @@ For example:
   --url URL       the server; default TINTYPE_URL, then http://127.0.0.1:3250
   --json          as JSON
 `,
+  requests: `tintype requests: what became of requests, and when.
+
+  tintype requests list           the newest first: state, age, how long it took, attempts
+  tintype requests show ID        its life, one line a thing: queued, every attempt with its runner and
+                                  why it ended, the outcome, its webhook
+
+  --state STATE     list: only those queued, running, succeeded, failed or cancelled
+  --endpoint ID     list: only those of this endpoint, as it was called
+  --app ID          list: only those of this app, owner/alias
+  --limit N         list: at most so many, default 50
+  --cursor CURSOR   list: those after a list that said so
+  --data FOLDER     the server's data folder, whose secret stands for the account local on the same
+                    machine; default TINTYPE_DATA, then .tintype
+  --url URL         the server; default TINTYPE_URL, then http://127.0.0.1:3250
+  --json            as JSON
+
+Times are UTC. With a key in TINTYPE_KEY these are the requests of its account, whatever its scope. Inputs, outputs,
+headers and credentials are not shown.
+`,
   keys: `tintype keys: who may call the server. Without a key only programs on its own machine may.
 
   tintype keys create --scope SCOPE --name TEXT
@@ -86,6 +107,24 @@ For example:
 From another machine an admin key in TINTYPE_KEY administers. When no server runs on this machine, the data folder
 is opened for this one command.
 `,
+  runner: `tintype runner: host apps for a server, which may run on another machine.
+
+  --app MODULE      an app made with defineApp: a file or a package; may be given again. The server must have it in
+                    the setting apps of its tintype.config.ts, and the key must be for it: tintype help keys
+  --url URL         the server; default TINTYPE_URL, then http://127.0.0.1:3250
+  --key ID:SECRET   a key of the scope runner or admin; default TINTYPE_KEY, which no process list shows
+  --slots N         attempts at a time; default one a core
+  --allow-private-targets true|false
+                    may private addresses be fetched? default: only beside a server on this machine
+
+A server that is away is dialled again for as long as it takes, and what runs goes on meanwhile. A key or an app that the
+server refuses at the first dial ends the command. Ctrl-C lets what runs finish, twice ends it at once.
+Exit code: 0 ended as told, 1 refused, 2 wrong usage, 130 ended at once.
+
+For example:
+  tintype keys create --scope runner --apps acme/* --name gpu-1      (on the server's machine)
+  TINTYPE_KEY=… tintype runner --url https://tintype.example.com --app ./painter.ts --slots 2
+`,
   webhooks: `tintype webhooks: what became of the webhooks that requests asked for.
 
   tintype webhooks list           the newest first
@@ -93,12 +132,14 @@ is opened for this one command.
   tintype webhooks resend ID      once more, at once, with all its retries
 
   --state STATE     list: only those that are pending, delivered, failed or exhausted
-  --account NAME    list: with an admin key, another account's
   --limit N         list: at most so many, default 50
+  --data FOLDER     the server's data folder, whose secret stands for the account local on the same
+                    machine; default TINTYPE_DATA, then .tintype
   --url URL         the server; default TINTYPE_URL, then http://127.0.0.1:3250
   --json            as JSON
 
-A server that has keys wants an admin key in TINTYPE_KEY. Queries and credentials of the receivers' URLs are not shown.
+With a key in TINTYPE_KEY these are the webhooks of its account, whatever its scope; what receivers answered is shown to
+admin keys. Queries and credentials of the receivers' URLs are not shown.
 `,
   help: `tintype help COMMAND: more about one of them.
 `,

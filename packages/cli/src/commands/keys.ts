@@ -1,10 +1,10 @@
-import { readFile } from "node:fs/promises"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { nearest } from "@tintype/protocol"
+import { dataFolderOf, readLocalSecret } from "../account-records.ts"
 import { parseFlags, type ParsedFlags } from "../flags.ts"
 import { readApiError } from "../queue/api-error.ts"
 import { isRecord, parseJson, textOr } from "../queue/wire-reading.ts"
-import { contactServer, isLoopback, startTemporary, type Contact } from "../server-contact.ts"
+import { contactServer, startTemporary, type Contact } from "../server-contact.ts"
 import type { Terminal } from "../terminal.ts"
 import { CommandError, exitCodes, printable, reasonOf, UsageError } from "../terminal.ts"
 
@@ -47,10 +47,7 @@ export async function administerKeys(argv: string[], terminal: Terminal): Promis
     throw new UsageError(`tintype keys ${action} takes ${wanted}`)
   }
   const asked = action === "create" ? readAsked(flags) : null
-  const dataFolder = resolve(
-    terminal.cwd,
-    flags.strings["data"] ?? (terminal.env["TINTYPE_DATA"] || ".tintype"),
-  )
+  const dataFolder = dataFolderOf(flags, terminal)
   const contact = await contactKeyServer(flags, dataFolder, terminal)
   try {
     const { url } = contact.target
@@ -84,17 +81,14 @@ async function contactKeyServer(
   })
 }
 
-/** The data folder's secret is for this machine alone: it never goes anywhere else. */
 async function readCredentials(
   url: string,
   dataFolder: string,
   key: string | null,
 ): Promise<string[]> {
-  const secret = isLoopback(new URL(url).hostname)
-    ? await readFile(join(dataFolder, "secret"), "utf8").catch(() => null)
-    : null
+  const secret = await readLocalSecret(url, dataFolder)
   const credentials = [
-    ...(secret === null ? [] : [`Local ${secret.trim()}`]),
+    ...(secret === null ? [] : [`Local ${secret}`]),
     ...(key === null ? [] : [`Key ${key}`]),
   ]
   if (credentials.length > 0) return credentials

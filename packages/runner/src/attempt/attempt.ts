@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises"
 import type { RunContext } from "@tintype/app"
 import type {
   AssignFrame,
@@ -171,6 +172,8 @@ export class Attempt implements ConsoleReceiver {
   async #work(app: HostedApp): Promise<AppAnswer> {
     const { input, inputBytes, path } = this.assign
     const bytes = input ?? (await this.transfer.input(inputBytes))
+    // An app that blocks this thread from its first line on must not hold back that it was begun.
+    await setImmediate()
     this.signal.throwIfAborted()
     this.#workStartedAt = performance.now()
     const context = this.#parts.createContext(this)

@@ -9,7 +9,7 @@ type Draft = AttemptEvent extends infer Event
   : never
 
 export interface EventBufferOptions {
-  /** Log lines of this attempt, together; beyond it one mark, then nothing. */
+  /** What the request's log has room for: log lines of this attempt, together; beyond it one mark, then nothing. */
   logBytesMax: number
   /** Epoch milliseconds. */
   now(): number
@@ -57,7 +57,7 @@ export class EventBuffer {
     const bytes = Buffer.byteLength(line) + (withLabels ? labelBytes(labels) : 0)
     if (this.#logBytes + bytes > this.#options.logBytesMax) {
       this.#logCut = true
-      this.#mark(`The log is cut here: it has reached ${this.#options.logBytesMax} bytes.`)
+      this.#mark("The log is cut here: the request has logged all that it may.")
       return
     }
     const draft: Draft = { kind: "log", level, message: line }

@@ -1,4 +1,3 @@
-import { createConnection } from "node:net"
 import {
   type GatewayFrame,
   type HelloFrame,
@@ -7,23 +6,19 @@ import {
   LinkProtocolError,
   decodeGatewayFrames,
   encodeFrames,
-  linkMessageBytesMax,
 } from "@tintype/protocol"
 import { WebSocket } from "ws"
-import { Backoff } from "./backoff.ts"
 import type { RunnerTiming } from "../limits.ts"
-
-/** Where the gateway is found. */
-export interface DialTarget {
-  /** The Unix socket that the gateway listens on. */
-  socketPath: string
-  /** Sent as a bearer token. */
-  secret: string
-}
+import { Backoff } from "./backoff.ts"
+import { type DialTarget, dialLink } from "./dial.ts"
+import { readRefusal } from "./refusal.ts"
 
 export interface LinkClientOptions {
   target: DialTarget
-  timing: Pick<RunnerTiming, "redialMinMs" | "redialMaxMs" | "silenceMs" | "orphanMs">
+  timing: Pick<
+    RunnerTiming,
+    "redialMinMs" | "redialMaxMs" | "refusedRedialMs" | "silenceMs" | "orphanMs"
+  >
   /** In [0, 1). */
   random: () => number
   /** The first frame of a new link: what is held at this moment. */
@@ -34,6 +29,8 @@ export interface LinkClientOptions {
   onFrame(frame: Exclude<GatewayFrame, WelcomeFrame>): void
   /** A link that was welcomed is gone; `reason` is the gateway's, if it gave one. */
   onLost(reason: string): void
+  /** The gateway will not have this runner: its key, or its apps. It is asked again, seldom, until `close`. */
+  onRefused(reason: string): void
   /** There has been no link for `orphanMs`. Dialling goes on until `close`. */
   onOrphaned(): void
   /** For the runner's own log. */
@@ -45,6 +42,7 @@ export interface LinkClientOptions {
  *
  *     closed ──dial──▶ dialling ──open, hello──▶ greeting ──welcome──▶ linked
  *                         ▲────── any end of the socket, backoff ────────┘
+ *                         └────── refused: a long pause
  *
  * Invariants: `hello` is the first frame of a socket and nothing else is sent before `welcome`; what is sent in one tick
  * leaves in one message, as far as it fits; nothing of a message is applied after a frame that breaks the protocol; a
@@ -53,6 +51,7 @@ export interface LinkClientOptions {
 export class LinkClient {
   readonly #options: LinkClientOptions
   readonly #backoff: Backoff
+  readonly #refusedBackoff: Backoff
   #socket: WebSocket | null = null
   #linked = false
   #closed = false
@@ -62,12 +61,15 @@ export class LinkClient {
   #silence: NodeJS.Timeout | null = null
   #orphan: NodeJS.Timeout | null = null
   #orphanMs: number
+  /** Why there is no link, as it was noted last: a server that is away is not told of at every dial. */
+  #noted: string | null = null
 
   constructor(options: LinkClientOptions) {
     this.#options = options
     this.#orphanMs = options.timing.orphanMs
-    const { redialMinMs, redialMaxMs } = options.timing
+    const { redialMinMs, redialMaxMs, refusedRedialMs } = options.timing
     this.#backoff = new Backoff(redialMinMs, redialMaxMs, options.random)
+    this.#refusedBackoff = new Backoff(refusedRedialMs, refusedRedialMs, options.random)
   }
 
   get linked(): boolean {
@@ -113,14 +115,7 @@ export class LinkClient {
 
   #dial(): void {
     this.#redial = null
-    const { socketPath, secret } = this.#options.target
-    const socket = new WebSocket("ws://localhost/_/link", {
-      // Not a `ws+unix:` URL: it cannot say a path that has a colon or a space in it.
-      createConnection: () => createConnection(socketPath),
-      headers: { authorization: `Bearer ${secret}` },
-      maxPayload: linkMessageBytesMax,
-      perMessageDeflate: false,
-    })
+    const socket = dialLink(this.#options.target)
     this.#socket = socket
     this.#hear()
     socket.on("open", () => {
@@ -130,10 +125,17 @@ export class LinkClient {
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       if (socket === this.#socket) this.#receive(data, isBinary)
     })
+    socket.on("unexpected-response", (_request, response) => {
+      void readRefusal(response).then(({ reason, final }) => {
+        if (socket === this.#socket) this.#drop(reason, final)
+      })
+    })
+    let problem = ""
     // Whatever the error is, `close` follows it.
-    socket.on("error", () => {})
-    socket.on("close", (_code, reason) => {
-      if (socket === this.#socket) this.#drop(reason.toString())
+    socket.on("error", (error) => (problem = problemOf(error)))
+    socket.on("close", (code, reason) => {
+      const isRefused = code === refusedCode && !this.#linked
+      if (socket === this.#socket) this.#drop(reason.toString() || problem, isRefused)
     })
   }
 
@@ -161,6 +163,7 @@ export class LinkClient {
       this.#linked = true
       this.#orphanMs = frame.orphanMs
       this.#backoff.reset()
+      this.#noted = null
       if (this.#orphan !== null) clearTimeout(this.#orphan)
       this.#orphan = null
       this.#options.onWelcome(frame)
@@ -191,7 +194,7 @@ export class LinkClient {
     }
   }
 
-  #drop(reason: string): void {
+  #drop(reason: string, isRefused = false): void {
     const socket = this.#socket
     const wasLinked = this.#linked
     this.#release()
@@ -199,8 +202,14 @@ export class LinkClient {
     if (socket?.readyState !== WebSocket.CLOSING) socket?.terminate()
     if (this.#closed) return
     this.#watchOrphan()
-    this.#redial = setTimeout(() => this.#dial(), this.#backoff.nextMs())
+    const backoff = isRefused ? this.#refusedBackoff : this.#backoff
+    this.#redial = setTimeout(() => this.#dial(), backoff.nextMs())
     if (wasLinked) this.#options.onLost(reason)
+    else if (isRefused) this.#options.onRefused(reason)
+    else if (reason !== "" && reason !== this.#noted) {
+      this.#options.note(`The server cannot be reached (${reason}); dialling on.`)
+    }
+    this.#noted = reason
   }
 
   #release(): void {
@@ -219,4 +228,12 @@ export class LinkClient {
       this.#options.onOrphaned()
     }, this.#orphanMs)
   }
+}
+
+/** 1008, policy violation: whoever dials again as it is, is closed again. */
+const refusedCode = 1008
+
+/** Where several addresses were tried, the error that holds theirs says nothing itself. */
+function problemOf(error: Error): string {
+  return error instanceof AggregateError ? String(error.errors[0]?.message) : error.message
 }

@@ -1,8 +1,8 @@
-import { type Agent, type IncomingMessage, request as httpRequest } from "node:http"
+import type { Agent, IncomingMessage } from "node:http"
 import { setTimeout as delay } from "node:timers/promises"
-import { Backoff } from "./backoff.ts"
 import type { RunnerTiming } from "../limits.ts"
-import type { DialTarget } from "./link-client.ts"
+import { Backoff } from "./backoff.ts"
+import { type DialTarget, openCall } from "./dial.ts"
 
 export type TransferErrorCode = "lease_lost" | "too_large" | "not_found" | "refused" | "unreachable"
 
@@ -132,22 +132,13 @@ export class Transfer {
 
   async #call({ method, path, body, contentType, bytesMax }: Call): Promise<Answer> {
     const { target, agent, lease, signal, timing } = this.#options
-    const headers: Record<string, string | number> = {
-      host: "localhost",
-      authorization: `Bearer ${target.secret}`,
-    }
+    const headers: Record<string, string | number> = {}
     if (body !== undefined) {
       headers["content-length"] = body.byteLength
       headers["content-type"] = contentType ?? "application/octet-stream"
     }
-    const request = httpRequest({
-      socketPath: target.socketPath,
-      agent,
-      method,
-      path: `/_/transfer/${lease}/${path}`,
-      headers,
-      signal,
-    })
+    const whole = `/_/transfer/${lease}/${path}`
+    const request = openCall(target, whole, { agent, method, headers, signal })
     request.setTimeout(timing.transferIdleMs, () => request.destroy(new Error("idle")))
     // An answer may come before the body is out, a refusal for one; the write error behind it is then no news.
     const answered = new Promise<IncomingMessage>((resolve, reject) => {

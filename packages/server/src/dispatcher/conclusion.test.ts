@@ -3,12 +3,12 @@ import { closeAll, RawPeer, rawApp, startRunner, TestServer } from "./dispatcher
 
 afterEach(closeAll)
 
-/** What becomes of an outcome with these headers and this status. */
+/** What becomes of an outcome with these headers and this status, the only one that its request has. */
 async function outcomeOf(fields: { status?: number; headers?: Record<string, string> }) {
   const server = await TestServer.open()
   const peer = await RawPeer.link(server)
   peer.credit()
-  const { id } = await server.submit()
+  const { id } = await server.submit({ noRetry: true })
   const { lease } = await peer.next("assign")
   peer.send({ type: "accepted", lease })
   peer.done(lease, fields)
@@ -27,6 +27,16 @@ test("headers that are the platform's own or that HTTP cannot carry do not pass"
     },
   })
   expect(headers).toEqual({ "x-fine": "yes" })
+})
+
+test.each([
+  [200, undefined],
+  [400, undefined],
+  [429, "1"],
+  [500, "1"],
+])("what an app says of a retry passes with a 429 and a 5xx alone [%i]", async (status, told) => {
+  const { headers } = await outcomeOf({ status, headers: { "X-Fal-Needs-Retry": "1" } })
+  expect(headers["x-fal-needs-retry"]).toBe(told)
 })
 
 test("an answer with an error status is a failure with the app's own status", async () => {

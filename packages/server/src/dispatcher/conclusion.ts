@@ -1,7 +1,7 @@
 import { validateHeaderValue } from "node:http"
 import { allowedFromApp, type DoneFrame, type FailedFrame } from "@tintype/protocol"
 import type { BlobStore } from "../blob.ts"
-import type { Limits } from "../config.ts"
+import type { Limits, Timing } from "../config.ts"
 import type { Body } from "../domain/request.ts"
 import { stopsRunner } from "../domain/retry.ts"
 import type { AttemptResult, SettleResult, Store } from "../store.ts"
@@ -33,6 +33,30 @@ export async function concludeLease(
   const result = (conclusion.result ??= await attemptResult(parts, session, frame))
   parts.events.flush(lease)
   return await parts.store.settle({ lease, session: session.id, result })
+}
+
+/** What an outcome says that the gateway writes because its runner cannot. */
+export const silentDetail = "The app keeps its process from answering."
+
+/**
+ * Ends the attempts that a runner should have ended and cannot, as an app blocks its process. All of it is handed to the
+ * store before this returns.
+ */
+export async function settleOverdue(
+  parts: Pick<ConclusionParts, "store" | "events"> & { timing: Pick<Timing, "graceMs"> },
+  session: RunnerSession,
+): Promise<void> {
+  const settled = session.overdue(parts.timing.graceMs).map(({ lease, reason, workedMs }) => {
+    parts.events.flush(lease)
+    const result = {
+      kind: "failed",
+      reason,
+      detail: silentDetail,
+      inferenceMs: workedMs,
+    } as const
+    return parts.store.settle({ lease, session: session.id, result })
+  })
+  await Promise.all(settled)
 }
 
 /** Did the app's answer ask for another runner? */
@@ -73,7 +97,11 @@ async function bodyOf(
   if (frame.body === null) return session.attempts.get(frame.lease)?.transferred ?? null
   if (frame.body.byteLength <= limits.inlineBytesMax) return { inline: frame.body }
   const { name, bytes } = await blobs.write(single(frame.body))
-  return { blob: name, bytes }
+  const body = { blob: name, bytes }
+  // Until it is settled nothing else says that the blob is in use.
+  const held = session.attempts.get(frame.lease)
+  if (held !== undefined) held.transferred = body
+  return body
 }
 
 async function* single(chunk: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -13,8 +13,10 @@ export interface DispatcherParts {
   limits: Limits
   /** 128 random bits, hex. */
   newLease: () => string
-  /** A runner process has linked. */
+  /** A local runner process has linked. */
   onRunner: (pid: number) => void
+  /** Ends a local runner process that is not heard from and whose session is over; nothing when it is not ours to end. */
+  endRunner: (pid: number) => void
   log: (entry: Record<string, unknown>) => void
   /** The system's when there is none. */
   clock?: Clock

@@ -34,6 +34,8 @@ export interface TestServerOptions {
   inMemory?: boolean
   timing?: Partial<Timing>
   limits?: Partial<Limits>
+  /** How long files are kept whose requests say nothing; 0: for ever. */
+  fileMs?: number
   /** A disk that is full. */
   pagesMax?: number
   /** Stands before the store. */
@@ -51,6 +53,7 @@ export class TestServer {
   readonly links: LinkServer
   readonly entries: Record<string, unknown>[] = []
   readonly pids: number[] = []
+  readonly endedPids: number[] = []
   readonly #watchers = new Set<() => void>()
   #closed = false
 
@@ -80,12 +83,13 @@ export class TestServer {
       limits,
       newLease,
       onRunner: (pid) => this.pids.push(pid),
+      endRunner: (pid) => this.endedPids.push(pid),
       log,
     })
     const { dispatcher } = this
-    const transfers = new Transfers({ store, blobs, dispatcher, limits, log })
-    const pendingBytesMax = limits.linkPendingBytesMax
-    this.links = new LinkServer({ dispatcher, transfers, secret, pendingBytesMax, log })
+    const files = { fileMs: options.fileMs ?? 0, now: Date.now }
+    const transfers = new Transfers({ store, blobs, dispatcher, limits, log, ...files })
+    this.links = new LinkServer({ dispatcher, store, transfers, secret, limits, log })
   }
 
   static async open(options: TestServerOptions = {}): Promise<TestServer> {
@@ -308,11 +312,17 @@ export class RawPeer {
   #read = 0
   readonly #waiting = new Set<() => void>()
 
-  constructor(server: TestServer, options: { secret?: string; maxPayload?: number } = {}) {
+  /** `door`: dials a gateway's port instead of the server's socket. */
+  constructor(
+    server: Pick<TestServer, "socketPath">,
+    options: { secret?: string; door?: { port: number; authorization: string } } = {},
+  ) {
     const { socketPath } = server
+    const { door } = options
     this.socket = new WebSocket("ws://localhost/_/link", {
-      createConnection: () => createConnection(socketPath),
-      headers: { authorization: `Bearer ${options.secret ?? secret}` },
+      createConnection: () =>
+        door === undefined ? createConnection(socketPath) : createConnection(door.port),
+      headers: { authorization: door?.authorization ?? `Bearer ${options.secret ?? secret}` },
       perMessageDeflate: false,
     })
     peers.add(this)

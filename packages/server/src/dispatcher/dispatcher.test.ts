@@ -349,6 +349,19 @@ describe("cancels", () => {
     expect((await server.terminal(id)).state).toBe("cancelled")
   })
 
+  test("a cancel reaches its own attempt, and no other of the same runner", async () => {
+    const server = await TestServer.open()
+    const peer = await RawPeer.link(server, { slots: 2 })
+    peer.credit(2)
+    await server.submit()
+    const { id } = await server.submit()
+    const leases = [(await peer.next("assign")).lease, (await peer.next("assign")).lease]
+    expect(await server.cancel(id)).toBe("requested")
+    expect(await peer.next("cancel")).toMatchObject({ lease: leases[1] })
+    await peer.applied()
+    expect(peer.count("cancel")).toBe(1)
+  })
+
   test("a cancel that is asked while the claim is under way reaches the holder", async () => {
     const server = await TestServer.open()
     const peer = await RawPeer.link(server)

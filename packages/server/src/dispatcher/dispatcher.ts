@@ -1,9 +1,9 @@
 import type { CancelReason, HelloFrame, RunnerFrame } from "@tintype/protocol"
-import { type Clock, systemClock, type Timer } from "../clock.ts"
+import { type Clock, systemClock } from "../clock.ts"
 import type { RequestRecord } from "../domain/request.ts"
-import type { AppRow, Claim, SessionHello, SessionResumption } from "../store.ts"
-import { Backlog } from "./backlog.ts"
-import { concludeLease, type Conclusion, endsRunner } from "./conclusion.ts"
+import type { AppRow, Claim, SessionResumption } from "../store.ts"
+import { Claimer, retryAfterMs } from "./claimer.ts"
+import { concludeLease, type Conclusion, endsRunner, settleOverdue } from "./conclusion.ts"
 import type { DispatcherParts } from "./dispatcher-parts.ts"
 import { DueWatch } from "./due-watch.ts"
 import { EventBook } from "./event-book.ts"
@@ -22,16 +22,14 @@ export class Dispatcher {
   readonly events: EventBook
   readonly #parts: DispatcherParts
   readonly #sessions = new Map<string, RunnerSession>()
-  readonly #backlog = new Backlog()
   readonly #clock: SessionClock
   readonly #time: Clock
   readonly #startups: StartupWatch
   readonly #due: DueWatch
   readonly #retirement: Retirement
+  readonly #claimer: Claimer
   /** What the apps say of their own times. */
   readonly #timeouts = new Map<string, NonNullable<AppRow["timeouts"]>>()
-  #retry: Timer | null = null
-  #looking = false
   #draining = false
   #closed = false
 
@@ -47,9 +45,9 @@ export class Dispatcher {
     this.#clock = new SessionClock(parts.timing, {
       clock,
       sessions: () => this.#sessions.values(),
-      expire: (session) => this.endSession(session.id, "its runner was not heard from"),
+      expire: (session) => this.#endSilent(session),
       renew: (ids) => parts.store.renewSessions(ids),
-      look: () => void this.#lookForWork(),
+      look: () => void this.#claimer.look(),
     })
     this.#startups = new StartupWatch({
       clock,
@@ -61,11 +59,20 @@ export class Dispatcher {
       clock,
       store: parts.store,
       everyMs: parts.timing.dueEveryMs,
-      onReleased: (app) => this.#onWork(app),
+      onReleased: (app) => this.#claimer.onWork(app),
       log: parts.log,
     })
     this.#retirement = new Retirement({ ...parts, clock, sessions: this.#sessions })
-    parts.hints.onWork((app) => this.#onWork(app))
+    this.#claimer = new Claimer({
+      ...parts,
+      clock,
+      sessions: this.#sessions,
+      onClaims: (session, claims) => {
+        for (const claim of claims) this.#assign(session, claim)
+        this.#retirement.tell(session)
+      },
+    })
+    parts.hints.onWork((app) => this.#claimer.onWork(app))
     parts.hints.onCancel((requestId, reason) => this.#onCancel(requestId, reason))
   }
 
@@ -73,14 +80,12 @@ export class Dispatcher {
   async start(): Promise<void> {
     const { store } = this.#parts
     for (const row of await store.sessions()) {
-      const identity = { id: row.session, runner: row.runner, apps: row.apps }
+      const identity = { id: row.session, key: row.key, runner: row.runner, apps: row.apps }
       const deadline = this.#clock.resumeDeadline()
       this.#sessions.set(row.session, new RunnerSession(identity, deadline, this.#time))
     }
     for (const { id, timeouts = {} } of await store.apps()) this.#timeouts.set(id, timeouts)
-    for (const app of await store.appsWithWork()) {
-      this.#backlog.add(app, await store.queueLength(app))
-    }
+    await this.#claimer.start()
     this.#clock.start()
     this.#startups.start()
     this.#due.start()
@@ -93,13 +98,20 @@ export class Dispatcher {
       this.#due.observe(record)
       // A new request was hinted by its door; one that comes back is hinted here, or when it is due.
       const isBack = record.state === "queued" && record.attempts > 0
-      if (isBack && record.notBefore === null) this.#onWork(record.app)
+      if (isBack && record.notBefore === null) this.#claimer.onWork(record.app)
     }
   }
 
   /** Attempts that run, or whose outcome is on its way. */
   get attemptCount(): number {
     return [...this.#sessions.values()].reduce((sum, { attempts }) => sum + attempts.size, 0)
+  }
+
+  /** Outputs whose outcomes are not committed yet: no row names them, for as long as the store takes nothing. */
+  heldBlobs(): Set<string> {
+    const held = [...this.#sessions.values()].flatMap(({ attempts }) => [...attempts.values()])
+    const outputs = held.map(({ transferred }) => transferred)
+    return new Set(outputs.flatMap((one) => (one !== null && "blob" in one ? one.blob : [])))
   }
 
   isHosted(app: string): boolean {
@@ -115,30 +127,42 @@ export class Dispatcher {
     return null
   }
 
-  /** A runner's first frame: resumes or creates its session and says what becomes of its attempts. Null: it is over. */
-  async hello(frame: HelloFrame, link: RunnerLink): Promise<RunnerSession | null> {
-    const hello: SessionHello = {
-      session: frame.session,
-      runner: frame.runner,
-      apps: frame.apps,
-      held: frame.held,
-      unacked: frame.unacked,
-    }
+  /** Is this session, which may be detached, of that key? */
+  isOf(session: string, key: string | null): boolean {
+    return this.#sessions.get(session)?.key === key
+  }
+
+  /**
+   * A runner's first frame: resumes or creates its session and says what becomes of its attempts. `key`: the one that
+   * opened the link; null for the local runner's. Null: it is over.
+   */
+  async hello(
+    frame: HelloFrame,
+    link: RunnerLink,
+    key: string | null = null,
+  ): Promise<RunnerSession | null> {
+    const { store, log, onRunner } = this.#parts
+    const { session: id, runner, apps, held, unacked } = frame
     // Nothing is awaited after this: what the store said is true until its next answer is handled.
-    const resumption = await this.#parts.store.openSession(hello)
+    const resumption = await store.openSession({ session: id, key, runner, apps, held, unacked })
     if (resumption.expired || this.#closed) return this.#refuseExpired(link, resumption.abandon)
-    const session = this.#link(frame, link, resumption)
-    this.#parts.log({ event: "runner_connected", pid: frame.runner.pid, apps: frame.apps.length })
-    this.#parts.onRunner(frame.runner.pid)
+    const session = this.#link(frame, link, resumption, key)
+    log({ event: "runner_connected", pid: runner.pid, key, apps: apps.length })
+    if (session.isLocal) onRunner(runner.pid)
     return session
   }
 
   /** The newest link wins; what the session held is held by its new one. */
-  #link(frame: HelloFrame, link: RunnerLink, resumption: SessionResumption): RunnerSession {
+  #link(
+    frame: HelloFrame,
+    link: RunnerLink,
+    resumption: SessionResumption,
+    key: string | null,
+  ): RunnerSession {
     const { timing } = this.#parts
     const known = this.#sessions.get(frame.session)
     known?.link?.close(1000, "replaced")
-    const identity = { id: frame.session, runner: frame.runner, apps: frame.apps }
+    const identity = { id: frame.session, key, runner: frame.runner, apps: frame.apps }
     const session = new RunnerSession(identity, this.#clock.leaseDeadline(), this.#time)
     session.link = link
     session.slots = frame.slots
@@ -154,9 +178,10 @@ export class Dispatcher {
     })
     for (const { lease, request, storedSeq } of keep) {
       const transferred = known?.attempts.get(lease)?.transferred ?? null
-      session.hold(request, { accepted: true, transferred })
+      const timeoutMs = this.#requestTimeoutMs(request.app)
+      session.hold(request, { accepted: true, transferred, timeoutMs })
       this.events.open(lease, request.id, request.attempts, storedSeq)
-      this.#cancelIfAsked(session, request)
+      session.cancelIfAsked(request)
     }
     for (const claim of reassign) this.#assign(session, claim)
     for (const lease of known?.attempts.keys() ?? []) {
@@ -187,11 +212,9 @@ export class Dispatcher {
         return null
       case "credit":
         return this.#credit(session, frame.count)
-      case "accepted": {
-        const held = session.attempts.get(frame.lease)
-        if (held !== undefined) held.accepted = true
+      case "accepted":
+        session.accept(frame.lease)
         return null
-      }
       case "event": {
         const held = session.attempts.get(frame.lease)
         if (held === undefined || held.concluding) return null
@@ -239,16 +262,26 @@ export class Dispatcher {
     this.#retirement.tell(session)
   }
 
-  /** Ends the sessions of runner processes that are known to be gone. */
+  /** Its process is blocked by an app, stopped, or out of reach: what should have ended ends, the rest is lost. */
+  async #endSilent(session: RunnerSession): Promise<void> {
+    const overdue = settleOverdue({ ...this.#parts, events: this.events }, session)
+    // In the same tick, and so after it: what is overdue has an outcome of its own when the rest is lost.
+    await Promise.all([overdue, this.endSession(session.id, "its runner was not heard from")])
+    if (session.isLocal) this.#parts.endRunner(session.runner.pid)
+  }
+
+  /** Ends the sessions of local runner processes that are known to be gone. */
   async endSessionsWhere(isGone: (pid: number) => boolean): Promise<void> {
     for (const session of [...this.#sessions.values()]) {
-      if (isGone(session.runner.pid)) await this.endSession(session.id, "its process is gone")
+      if (session.isLocal && isGone(session.runner.pid))
+        await this.endSession(session.id, "its process is gone")
     }
   }
 
   /** No more claims; resolves when every attempt has ended, `deadlineMs` has passed or the signal aborts. */
   async drain(deadlineMs: number, signal: AbortSignal): Promise<void> {
     this.#draining = true
+    this.#claimer.stop()
     await this.#retirement.drain(deadlineMs, signal)
   }
 
@@ -258,110 +291,32 @@ export class Dispatcher {
     this.#startups.stop()
     this.#due.stop()
     this.events.stop()
-    this.#time.clear(this.#retry)
+    this.#claimer.stop()
     for (const session of this.#sessions.values()) session.link?.close(1001, "going away")
   }
 
-  #onWork(app: string): void {
-    this.#backlog.add(app)
-    this.#pump()
-  }
-
-  /** Hints may be lost: with a slot free and nothing known to be queued, the store is asked. */
-  async #lookForWork(): Promise<void> {
-    if (this.#looking || this.#draining || this.#closed) return
-    if (![...this.#sessions.values()].some((session) => session.room > 0)) return
-    this.#looking = true
-    try {
-      for (const app of await this.#parts.store.appsWithWork()) {
-        if (this.#backlog.estimate(app) > 0) continue
-        this.#backlog.add(app, await this.#parts.store.queueLength(app))
-      }
-      this.#pump()
-    } catch (error) {
-      this.#parts.log({ event: "look_failed", error: String(error) })
-    } finally {
-      this.#looking = false
-    }
-  }
-
   #onCancel(requestId: string, reason: CancelReason): void {
-    for (const session of this.#sessions.values()) {
-      for (const [lease, held] of session.attempts) {
-        if (held.requestId === requestId) session.cancel(lease, reason)
-      }
-    }
-  }
-
-  /** For what was asked while there was no link, or before the request was known to be held. */
-  #cancelIfAsked(session: RunnerSession, { attempt, cancelRequest }: RequestRecord): void {
-    if (attempt === null || cancelRequest === null) return
-    session.cancel(attempt.lease, cancelRequest.cause)
+    for (const session of this.#sessions.values()) session.cancelRequest(requestId, reason)
   }
 
   #credit(session: RunnerSession, count: number): string | null {
     if (session.credits + count > session.slots) return "more credits than slots"
     session.credits += count
-    this.#pump()
+    this.#claimer.pump()
     return null
-  }
-
-  #pump(): void {
-    if (this.#draining || this.#closed) return
-    for (const session of this.#sessions.values()) {
-      if (session.room === 0) continue
-      const apps = this.#backlog.among(session.apps)
-      const count = Math.min(session.room, this.#backlog.sum(apps))
-      if (count > 0) this.#claim(session, apps, count)
-    }
-  }
-
-  #claim({ id }: RunnerSession, apps: string[], count: number): void {
-    const { store, newLease, log } = this.#parts
-    const leases = Array.from({ length: count }, newLease)
-    const finish = this.#backlog.claiming(apps, count)
-    this.#sessions.get(id)!.claiming += count
-    store.claim({ session: id, apps, leases }).then(
-      (claims) => {
-        // The session may have a new link by now, or have ended: then the store gave nothing, whatever is queued, or
-        // what it gave was put back.
-        const session = this.#sessions.get(id)
-        finish(
-          claims.map((claim) => claim.request.app),
-          session !== undefined,
-        )
-        if (session !== undefined) {
-          session.claiming -= count
-          for (const claim of claims) this.#assign(session, claim)
-        }
-        if (session !== undefined) this.#retirement.tell(session)
-        this.#pump()
-      },
-      (error: unknown) => {
-        finish([], false)
-        const session = this.#sessions.get(id)
-        if (session !== undefined) session.claiming -= count
-        log({ event: "claim_failed", error: String(error) })
-        this.#pumpLater()
-      },
-    )
-  }
-
-  #pumpLater(): void {
-    if (this.#closed) return
-    this.#retry ??= this.#time.setTimeout(() => {
-      this.#retry = null
-      this.#pump()
-    }, retryAfterMs)
   }
 
   #assign(session: RunnerSession, claim: Claim): void {
     const attempt = claim.request.attempt!
     this.events.open(attempt.lease, claim.request.id, attempt.number, 0)
-    const { limits, timing } = this.#parts
-    const timeoutMs = this.#timeouts.get(claim.request.app)?.requestMs ?? timing.requestTimeoutMs
-    session.assign(claim, { logBytesMax: limits.logBytesMax, timeoutMs })
-    this.#cancelIfAsked(session, claim.request)
+    // The limit is the request's: an attempt gets what those before it have left.
+    const logBytesMax = Math.max(0, this.#parts.limits.logBytesMax - claim.logBytes)
+    session.assign(claim, { logBytesMax, timeoutMs: this.#requestTimeoutMs(claim.request.app) })
+    session.cancelIfAsked(claim.request)
+  }
+
+  #requestTimeoutMs(app: string): number {
+    return this.#timeouts.get(app)?.requestMs ?? this.#parts.timing.requestTimeoutMs
   }
 
   #conclude(session: RunnerSession, conclusion: Conclusion): void {
@@ -395,6 +350,3 @@ export class Dispatcher {
     )
   }
 }
-
-/** After a write that the store refused. */
-const retryAfterMs = 500

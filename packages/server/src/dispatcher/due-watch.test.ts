@@ -57,11 +57,11 @@ test("a request that starts in time runs as long as it takes", async () => {
   const server = await TestServer.open({ timing })
   const peer = await RawPeer.link(server)
   peer.credit()
-  const { id } = await server.submit({ startTimeoutMs: 50 })
+  const { id } = await server.submit({ startTimeoutMs: 400 })
   const { lease } = await peer.next("assign")
   peer.send({ type: "accepted", lease })
   // A later deadline passing shows that this one has.
-  const { id: other } = await server.submit({ startTimeoutMs: 100 })
+  const { id: other } = await server.submit({ startTimeoutMs: 450 })
   expect((await server.terminal(other)).state).toBe("failed")
   peer.done(lease)
   expect((await server.terminal(id)).state).toBe("succeeded")

@@ -136,6 +136,21 @@ async function orphan(build = "build-1"): Promise<{ pid: number; startedAt: stri
   return await untilIdentity(child.pid)
 }
 
+test("a runner that is blocked or stopped is killed, and another one started", async () => {
+  const runner = supervise({ environment: { STUBBORN: "1" } })
+  const first = await started(runner)
+  runner.kill(first.pid + 1)
+  expect(await isAlive(first)).toBe(true)
+  process.kill(first.pid, "SIGSTOP")
+  runner.kill(first.pid)
+  await until(() => exits.includes(first.pid))
+  await until(() => runner.pid !== null)
+  const second = await untilIdentity(runner.pid!)
+  expect(second.pid).not.toBe(first.pid)
+  expect(await isAlive(first)).toBe(false)
+  expect(logged).toContainEqual(expect.objectContaining({ event: "runner_killed" }))
+})
+
 test("a runner is started detached, with its secret, its log and a private identity file", async () => {
   process.env["TINTYPE_KEY"] = "id:secret"
   const runner = supervise()

@@ -90,6 +90,17 @@ export class LocalRunner {
   }
 
   /**
+   * Ends the runner that has this pid, at once: it is blocked or stopped, and nothing that it holds counts any more. Its
+   * successor is started when it is gone.
+   */
+  kill(pid: number): void {
+    const current = this.#current
+    if (current?.pid !== pid) return
+    this.#options.log({ event: "runner_killed", pid, why: "it was not heard from" })
+    void signalProcess(current, "SIGKILL")
+  }
+
+  /**
    * Waits up to `graceMs` for the runner to be gone, as it was sent `exit`, then ends it, and removes the identity
    * file. Nothing is started any more.
    */

@@ -43,6 +43,27 @@ describe("an answer of 503", () => {
     ])
   })
 
+  test("leaves the next attempt what the first one left of the request's log", async () => {
+    const server = await TestServer.open({ timing, limits: { logBytesMax: 100 } })
+    const peer = await RawPeer.link(server)
+    const ends: [string, number][] = [
+      ["x".repeat(70), 100],
+      ["y".repeat(50), 30],
+      ["", 0],
+    ]
+    const { id } = await server.submit()
+    for (const [message, room] of ends) {
+      peer.credit()
+      const { lease, logBytesMax } = await take(peer)
+      expect(logBytesMax).toBe(room)
+      const event = { seq: 1, at: 1, kind: "log", level: "INFO", message } as const
+      peer.send({ type: "event", lease, event })
+      peer.done(lease, { status: 504 })
+      await peer.next("settled")
+    }
+    await server.cancel(id)
+  })
+
   test.each([
     [503, { "X-Fal-Stop-Runner": "0" }, 0],
     [200, { "X-Fal-Stop-Runner": "1" }, 1],

@@ -17,7 +17,8 @@ export interface RetirementParts {
  *     live ──drain──▶ draining ──last attempt settled, or time is over──▶ exit
  *
  * A runner that drains gets no new attempt. What is left when the time is over did not fail: it goes back to the queue,
- * uncounted, before its runner is told to exit. A local runner that exits is started anew by its supervisor.
+ * uncounted, before its runner is told to exit. A local runner that exits is started anew by its supervisor. When the server
+ * stops, a runner of another machine is not sent home: it goes on, and the next life of the server takes its session over.
  */
 export class Retirement {
   readonly #parts: RetirementParts
@@ -29,13 +30,15 @@ export class Retirement {
     this.#parts = parts
   }
 
-  /** Resolves when every attempt has ended, `deadlineMs` has passed or the signal aborts, and all were told to exit. */
+  /** Resolves when every attempt has ended, `deadlineMs` has passed or the signal aborts, and the local ones were told to exit. */
   async drain(deadlineMs: number, signal: AbortSignal): Promise<void> {
     for (const session of this.#parts.sessions.values()) {
       session.send({ type: "drain", deadlineMs })
     }
     await this.#untilIdle(deadlineMs, signal)
-    for (const session of [...this.#parts.sessions.values()]) await this.#dismiss(session)
+    for (const session of [...this.#parts.sessions.values()]) {
+      if (session.isLocal) await this.#dismiss(session)
+    }
   }
 
   /** An app's answer asked for another runner. Heeded so seldom that an app which always asks cannot stop the others. */

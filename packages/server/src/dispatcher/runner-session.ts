@@ -11,6 +11,8 @@ import type { Claim } from "../store.ts"
  */
 export class RunnerSession {
   readonly id: string
+  /** The key that opened its link; null: none, it is of the local runner. */
+  readonly key: string | null
   readonly runner: HelloFrame["runner"]
   readonly apps: ReadonlySet<string>
   readonly attempts = new Map<string, HeldLease>()
@@ -29,15 +31,21 @@ export class RunnerSession {
   deadline: number
 
   constructor(
-    identity: { id: string; runner: HelloFrame["runner"]; apps: string[] },
+    identity: Pick<RunnerSession, "id" | "key" | "runner"> & { apps: string[] },
     deadline: number,
     clock: Clock,
   ) {
     this.id = identity.id
+    this.key = identity.key
     this.runner = identity.runner
     this.apps = new Set(identity.apps)
     this.deadline = deadline
     this.#clock = clock
+  }
+
+  /** Its process is our own, and known by its pid; a pid of another machine means nothing here. */
+  get isLocal(): boolean {
+    return this.key === null
   }
 
   /** How many attempts may be claimed for it now. */
@@ -53,36 +61,87 @@ export class RunnerSession {
   }
 
   /** The lease of a running request is held here. */
-  hold({ id, attempt }: RequestRecord, known: Pick<HeldLease, "accepted" | "transferred">): void {
+  hold(
+    { id, attempt }: RequestRecord,
+    known: Pick<HeldLease, "accepted" | "transferred" | "timeoutMs">,
+  ): void {
     this.attempts.set(attempt!.lease, {
       requestId: id,
       concluding: false,
-      assignedAt: this.#clock.monotonic(),
+      since: this.#clock.monotonic(),
+      cancelledAt: null,
       ...known,
     })
   }
 
   assign(claim: Claim, limits: Pick<AssignFrame, "logBytesMax" | "timeoutMs">): void {
     this.credits -= 1
-    this.hold(claim.request, { accepted: false, transferred: null })
+    const { timeoutMs } = limits
+    this.hold(claim.request, { accepted: false, transferred: null, timeoutMs })
     this.send(assignFrame(claim, limits))
   }
 
+  /** The runner has begun: its time counts from now. */
+  accept(lease: string): void {
+    const held = this.attempts.get(lease)
+    if (held === undefined || held.accepted) return
+    held.accepted = true
+    held.since = this.#clock.monotonic()
+  }
+
   cancel(lease: string, reason: CancelReason): void {
+    const held = this.attempts.get(lease)
+    if (held !== undefined) held.cancelledAt ??= this.#clock.monotonic()
     this.send({ type: "cancel", lease, reason })
   }
+
+  cancelRequest(requestId: string, reason: CancelReason): void {
+    for (const [lease, held] of this.attempts) {
+      if (held.requestId === requestId) this.cancel(lease, reason)
+    }
+  }
+
+  /** For what was asked while there was no link, or before the request was known to be held. */
+  cancelIfAsked({ attempt, cancelRequest }: RequestRecord): void {
+    if (attempt === null || cancelRequest === null) return
+    this.cancel(attempt.lease, cancelRequest.cause)
+  }
+
+  /** Attempts that the runner itself should have ended: their time or a cancel, and the grace after it, are over. */
+  overdue(graceMs: number): Overdue[] {
+    const now = this.#clock.monotonic()
+    return [...this.attempts].flatMap(([lease, held]): Overdue[] => {
+      if (!held.accepted || held.concluding) return []
+      const workedMs = now - held.since
+      if (held.cancelledAt !== null && now > held.cancelledAt + graceMs) {
+        return [{ lease, reason: "aborted", workedMs }]
+      }
+      return workedMs > held.timeoutMs + graceMs ? [{ lease, reason: "timed_out", workedMs }] : []
+    })
+  }
+}
+
+/** An attempt that its runner has not ended in time, and why it should have. */
+export interface Overdue {
+  lease: string
+  reason: "aborted" | "timed_out"
+  workedMs: number
 }
 
 /** An attempt as the gateway knows it while its lease is held. */
 export interface HeldLease {
   requestId: string
   accepted: boolean
-  /** The output, when it came by `/_/transfer`. */
+  /** The output, when it came by `/_/transfer` or was written to a blob since. */
   transferred: Body | null
   /** Its outcome is on its way to the store. */
   concluding: boolean
-  /** Monotonic. */
-  assignedAt: number
+  /** Monotonic: when it was assigned, accepted, or taken over from an earlier link. */
+  since: number
+  /** How long the app may work on it. */
+  timeoutMs: number
+  /** Monotonic: when its runner was first told to stop it. */
+  cancelledAt: number | null
 }
 
 /** One socket of a session. */

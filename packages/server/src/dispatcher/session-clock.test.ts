@@ -32,6 +32,8 @@ describe("an expiry", () => {
     expect(again.lease).not.toBe(lease)
     expect(await silent.closed).toEqual({ code: 1000, reason: "expired" })
     expect(server.dispatcher.isHosted("acme/echo")).toBe(true)
+    // It may be stopped, and would go on as a zombie.
+    expect(server.endedPids).toEqual([process.pid])
   })
 
   test("comes leaseMs after the link was cut, not with the cut", async () => {
@@ -127,6 +129,76 @@ describe("an expiry", () => {
     const third = await RawPeer.link(server)
     third.credit()
     await third.next("assign")
+  })
+})
+
+/** An accepted attempt, and another one that shares its runner. */
+async function linkWithTwo(server: TestServer): Promise<{ peer: RawPeer; ids: string[] }> {
+  const peer = await RawPeer.link(server, { slots: 2 })
+  peer.credit(2)
+  const ids: string[] = []
+  for (let slot = 0; slot < 2; slot += 1) {
+    ids.push((await server.submit({ noRetry: slot === 0 })).id)
+    const { lease } = await peer.next("assign")
+    peer.send({ type: "accepted", lease })
+  }
+  await peer.applied()
+  return { peer, ids }
+}
+
+describe("a runner that an app has blocked", () => {
+  const deaf = { renewEveryMs: 20, acceptMs: 60, graceMs: 50, leaseMs: 60_000, retryMinMs: 60_000 }
+
+  test("is ended when the time and the grace of an attempt are over", async () => {
+    const server = await TestServer.open({ timing: { ...deaf, requestTimeoutMs: 100 } })
+    const { peer, ids } = await linkWithTwo(server)
+    peer.mute = true
+    const outcome = { status: 504, errorType: "request_timeout" }
+    expect(await server.terminal(ids[0]!)).toMatchObject({ state: "failed", outcome })
+    const other = await server.until(ids[1]!, ({ state }) => state === "queued")
+    expect(other).toMatchObject({ attempts: 1, attemptsCounted: 1 })
+    expect(await peer.closed).toEqual({ code: 1000, reason: "expired" })
+    expect(server.endedPids).toEqual([process.pid])
+  })
+
+  test("is ended when the grace of a cancel is over", async () => {
+    const server = await TestServer.open({ timing: deaf })
+    const { peer, ids } = await linkWithTwo(server)
+    peer.mute = true
+    expect(await server.cancel(ids[0]!)).toBe("requested")
+    const outcome = { status: 499, errorType: "client_cancelled", inferenceMs: expect.any(Number) }
+    expect(await server.terminal(ids[0]!)).toMatchObject({ state: "cancelled", outcome })
+    const other = await server.until(ids[1]!, ({ state }) => state === "queued")
+    expect(await server.messages(other)).toEqual([expect.stringContaining("the runner was lost")])
+    await peer.closed
+    expect(server.endedPids).toEqual([process.pid])
+  })
+
+  test("has the whole time of an attempt from when it was begun", async () => {
+    const timing = { ...deaf, acceptMs: 300, requestTimeoutMs: 400 }
+    const server = await TestServer.open({ timing })
+    const peer = await RawPeer.link(server)
+    peer.credit()
+    const { id } = await server.submit({ noRetry: true })
+    const { lease } = await peer.next("assign")
+    // It waits in the runner for a while, as one that came without a credit does.
+    for (let ping = 0; ping < 8; ping += 1) await peer.next("ping")
+    const acceptedAt = performance.now()
+    peer.send({ type: "accepted", lease })
+    peer.mute = true
+    expect(await server.terminal(id)).toMatchObject({ outcome: { errorType: "request_timeout" } })
+    expect(performance.now() - acceptedAt).toBeGreaterThan(440)
+  })
+
+  test("is left alone as long as it answers: it ends its attempts itself", async () => {
+    const server = await TestServer.open({ timing: { ...deaf, requestTimeoutMs: 1 } })
+    const { peer, ids } = await linkWithTwo(server)
+    // Far more than the time, the grace and the longest silence.
+    for (let ping = 0; ping < 20; ping += 1) await peer.next("ping")
+    expect(server.endedPids).toEqual([])
+    expect((await server.store.request(ids[0]!))?.state).toBe("running")
+    peer.mute = true
+    await server.terminal(ids[0]!)
   })
 })
 

@@ -4,6 +4,7 @@ import type { RunnerSession } from "./runner-session.ts"
 
 export interface SessionClockParts {
   sessions(): Iterable<RunnerSession>
+  /** Its runner is not heard from any more. */
   expire(session: RunnerSession): Promise<void>
   renew(ids: string[]): Promise<void>
   /** Called at every tick. */
@@ -75,7 +76,10 @@ export class SessionClock {
     const deadline = this.resumeDeadline()
     for (const session of this.#parts.sessions()) {
       session.deadline = Math.max(session.deadline, deadline)
-      for (const held of session.attempts.values()) held.assignedAt += gapMs
+      for (const held of session.attempts.values()) {
+        held.since += gapMs
+        if (held.cancelledAt !== null) held.cancelledAt += gapMs
+      }
     }
   }
 
@@ -85,7 +89,7 @@ export class SessionClock {
     const now = this.#clock.monotonic()
     for (const session of [...this.#parts.sessions()]) {
       this.#dropDeafLink(session, now)
-      if (session.ending || session.deadline > now) continue
+      if (session.ending || (session.deadline > now && !this.#isStuck(session, now))) continue
       this.#parts.expire(session).catch(() => {
         // The store cannot write now. Its runner may come back meanwhile; else it is judged again.
         session.deadline = this.leaseDeadline()
@@ -93,10 +97,21 @@ export class SessionClock {
     }
   }
 
+  /**
+   * A runner ends by itself what takes too long, and answers pings meanwhile. One that does neither is blocked by an
+   * app that never yields, or stopped: nothing in that process will end the attempt.
+   */
+  #isStuck(session: RunnerSession, now: number): boolean {
+    const { leaseMs, renewEveryMs, acceptMs, graceMs } = this.#timing
+    const silentMs = now + leaseMs - session.deadline
+    if (session.link === null || silentMs < renewEveryMs + acceptMs) return false
+    return session.overdue(graceMs).length > 0
+  }
+
   /** A link that does not take an assign in time is as good as cut: the runner must dial again. */
   #dropDeafLink(session: RunnerSession, now: number): void {
     const deaf = [...session.attempts.values()].some(
-      (held) => !held.accepted && now - held.assignedAt > this.#timing.acceptMs,
+      (held) => !held.accepted && now - held.since > this.#timing.acceptMs,
     )
     if (deaf) session.link?.close(1002, "assign not accepted in time")
   }

@@ -41,6 +41,24 @@ test("an app that allows its start more time than the configuration gets it", as
   expect((await server.store.request(patient))?.state).toBe("queued")
 })
 
+test("an attempt may take as long as its app says, and the configuration otherwise", async () => {
+  const hasty = { ...patientApp, id: "acme/hasty", timeouts: { requestMs: 1_500 } }
+  const server = await TestServer.open({
+    timing: { requestTimeoutMs: 9_000 },
+    wrap: (store) => standIn(store, "apps", () => Promise.resolve([patientApp, hasty])),
+  })
+  for (const [app, timeoutMs] of [
+    [hasty.id, 1_500],
+    [patientApp.id, 9_000],
+    ["acme/echo", 9_000],
+  ] as const) {
+    const peer = await RawPeer.link(server, { apps: [app] })
+    peer.credit()
+    await server.submit({ app })
+    expect(await peer.next("assign")).toMatchObject({ app, timeoutMs })
+  }
+})
+
 const patientApp: AppRow = {
   id: "acme/patient",
   endpoints: [],

@@ -1,5 +1,5 @@
 import { AssertionError } from "node:assert"
-import { describe, expect, test } from "vitest"
+import { beforeEach, describe, expect, test } from "vitest"
 import {
   type Delivery,
   deliveryAfterTry,
@@ -30,7 +30,10 @@ const finished = {
   webhook: "https://example.com:8443/hook?token=1",
 } as RequestRecord
 
-const fresh = newDelivery(finished)!
+let fresh: Delivery
+beforeEach(() => {
+  fresh = newDelivery(finished)!
+})
 
 function made(fields: Partial<DeliveryTry> = {}): DeliveryTry {
   const none = { status: null, answer: "", error: null, detail: null }
@@ -165,6 +168,8 @@ describe("a webhook's URL", () => {
     "ftp://example.com",
     "file:///etc/passwd",
     "javascript:alert(1)",
+    "ftp://example.com/https://example.com",
+    " https://example.com",
     `https://example.com/${"x".repeat(webhookUrlLengthMax)}`,
   ])("%s is not", (text) => {
     expect(parseWebhookUrl(text)).toBeNull()

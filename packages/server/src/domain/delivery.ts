@@ -101,9 +101,10 @@ export function deliveryAfterTry(
 
 function stateAfter({ status, error }: DeliveryTry, isLast: boolean): DeliveryState {
   if (error === "forbidden_address") return "failed"
+  const family = Math.floor((status ?? 0) / 100)
   // An answer that we could not take to its end proves nothing, except for a redirect, which is refused anyway.
-  if (error === null && status !== null && status >= 200 && status < 300) return "delivered"
-  if (status !== null && status >= 300 && status < 400) return "failed"
+  if (error === null && family === 2) return "delivered"
+  if (family === 3) return "failed"
   return isLast ? "exhausted" : "pending"
 }
 

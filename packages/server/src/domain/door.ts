@@ -1,4 +1,4 @@
-/** The ways in, and what each promises: the policy table of design.md. */
+/** The ways in, and what each promises. */
 
 export type Door = "queue" | "run"
 

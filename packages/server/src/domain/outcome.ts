@@ -1,4 +1,4 @@
-import { platformErrorAnswer, type PlatformErrorType } from "@tintype/protocol"
+import { platformErrorAnswer, type PlatformErrorType, responseHeaders } from "@tintype/protocol"
 import type { AttemptResult, Body, Outcome } from "./request.ts"
 
 /** The outcome of a request that ends without an answer of the app. */
@@ -34,6 +34,15 @@ export function answeredOutcome(result: Extract<AttemptResult, { kind: "answered
   }
 }
 
+/**
+ * The same, for a caller who has to repeat its call itself, as the platform does not: a temporary failure is marked as
+ * one, unless the app has its own word on it.
+ */
+export function repeatable(outcome: Outcome): Outcome {
+  const { retryable, needsRetry } = responseHeaders
+  return { ...outcome, headers: { [retryable]: "true", [needsRetry]: "1", ...outcome.headers } }
+}
+
 /** Of an answer that names no type of its own: below 500 it is the caller who can change something. */
 function errorTypeOf(status: number): PlatformErrorType {
   return status < 500 ? "bad_request" : "runner_server_error"
@@ -50,15 +59,16 @@ const errorTextMax = 1_000
 function errorText(status: number, body: Body): string {
   const fallback = `The app answered with status ${status}`
   if (!("inline" in body)) return fallback
-  return (detailOf(body.inline) ?? fallback).slice(0, errorTextMax)
+  const text = Buffer.from(body.inline).toString()
+  return (detailOf(text) ?? fallback).slice(0, errorTextMax)
 }
 
-function detailOf(bytes: Uint8Array): string | null {
-  let parsed: unknown
+function detailOf(text: string): string | null {
+  let parsed: unknown = null
   try {
-    parsed = JSON.parse(new TextDecoder().decode(bytes))
+    parsed = JSON.parse(text)
   } catch {
-    return null
+    // What is no JSON names no detail.
   }
   if (typeof parsed !== "object" || parsed === null || !("detail" in parsed)) return null
   const { detail } = parsed

@@ -1,5 +1,7 @@
 import type { FailureReason, RequestState } from "@tintype/protocol"
 import type { Door, Priority } from "./door.ts"
+import type { SubmitIdentity } from "./idempotency.ts"
+import type { ObjectLifecycle } from "./object-lifecycle.ts"
 
 /** Bytes that the platform carries and never looks into: in the row up to 32 KiB, else a blob. */
 export type Body = { inline: Uint8Array } | { blob: string; bytes: number }
@@ -31,6 +33,47 @@ export interface Attempt {
   lease: string
   session: string
   startedAt: number
+}
+
+/**
+ * Why an attempt ended without ending its request. `lost`: its runner died or was cut off for too long. `stopped`: our own
+ * shutdown, or its runner's, ended it. `timed_out`: the app took too long. `unhosted`: its runner does not host the app.
+ * `transient`: the app answered with a status that is worth another attempt.
+ */
+export const requeueReasons = ["lost", "stopped", "timed_out", "unhosted", "transient"] as const
+export type RequeueReason = (typeof requeueReasons)[number]
+
+/** An attempt after which its request went back to the queue. */
+export interface RequeuedAttempt {
+  number: number
+  session: string
+  startedAt: number
+  endedAt: number
+  reason: RequeueReason
+  /** What the app answered; null when it did not. */
+  status: number | null
+  /** What the request would have failed with, had this been its last attempt. */
+  errorType: Outcome["errorType"]
+}
+
+/** An attempt of a request as history knows it. */
+export interface AttemptRecord {
+  number: number
+  session: string
+  /** Who made it; null when its session ended too long ago to be remembered. */
+  runner: AttemptRunner | null
+  startedAt: number
+  /** Null: it runs. */
+  endedAt: number | null
+  /** Why the request went back to the queue; null for its last attempt, of which the request itself tells. */
+  requeued: Pick<RequeuedAttempt, "reason" | "status" | "errorType"> | null
+}
+
+export interface AttemptRunner {
+  pid: number
+  build: string
+  /** When its session began; null in the row of an older build. */
+  openedAt: number | null
 }
 
 /**
@@ -66,6 +109,10 @@ export interface RequestRecord {
   notBefore: number | null
   /** An attempt that has not started by then never starts; the caller's own deadline. */
   startDeadline: number | null
+  /** False: its payloads are not kept when it has ended; see `domain/retention.ts`. */
+  storeIo: boolean
+  /** Of the files that its app makes. */
+  lifecycle: ObjectLifecycle | null
   submittedAt: number
   finishedAt: number | null
   outcome: Omit<Outcome, "body"> | null
@@ -93,6 +140,12 @@ export interface NewRequest {
   noRetry?: boolean
   /** How long after now it must have started. */
   startTimeoutMs?: number | null
+  /** False: its payloads are not kept when it has ended. */
+  storeIo?: boolean
+  /** Of the files that its app makes; null: as the configuration says. */
+  lifecycle?: ObjectLifecycle | null
+  /** By which it is recognised when it comes again; absent: it never is. */
+  identity?: SubmitIdentity
   /** Not taken when more than this many of its app are queued. */
   queueLengthMax?: number | null
 }

@@ -1,8 +1,14 @@
+import { AssertionError } from "node:assert"
 import { isTerminal, platformErrors, requestStates } from "@tintype/protocol"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { type Door, doorPolicies } from "./door.ts"
-import type { AttemptResult, NewRequest, RequestRecord } from "./request.ts"
+import {
+  type AttemptResult,
+  type NewRequest,
+  type RequestRecord,
+  requeueReasons,
+} from "./request.ts"
 import {
   type Transition,
   concludeAttempt,
@@ -71,6 +77,8 @@ describe("a new request", () => {
       noRetry: false,
       notBefore: null,
       startDeadline: null,
+      storeIo: true,
+      lifecycle: null,
       submittedAt: 1_000,
       finishedAt: null,
       outcome: null,
@@ -148,6 +156,11 @@ describe("an attempt", () => {
     expect(() => concludeAttempt(queued("queue"), answered(200), 3_000)).toThrow(/queued/)
     expect(() => endAttempt(queued("queue"), "lost", 3_000)).toThrow(/queued/)
   })
+
+  test("is held by someone while it runs", () => {
+    const unheld = { ...running("queue"), attempt: null }
+    expect(() => endAttempt(unheld, "lost", 3_000)).toThrow(AssertionError)
+  })
 })
 
 describe("an attempt worth another one", () => {
@@ -170,6 +183,32 @@ describe("an attempt worth another one", () => {
     expect(startAttempt(record, holder, 4_250).notBefore).toBeNull()
   })
 
+  test.each([
+    [answered(503), "transient", 503, "runner_server_error"],
+    [answered(504), "transient", 504, "runner_server_error"],
+    [broken("timed_out"), "timed_out", null, "request_timeout"],
+    [broken("unknown_app"), "unhosted", null, "runner_disconnected"],
+    [broken("aborted"), "stopped", null, "server_stopping"],
+  ] as const)("is told with its reason (%o: %s)", (result, reason, status, errorType) => {
+    const { requeued } = concludeAttempt(running("queue"), result, 3_000, 1_250)
+    expect(requeued).toEqual({
+      number: 1,
+      session: "session-1",
+      startedAt: 2_000,
+      endedAt: 3_000,
+      reason,
+      status,
+      errorType,
+    })
+    expect(requeueReasons).toContain(reason)
+  })
+
+  test("names the error that the app gave its answer", () => {
+    const named = { ...answered(503), headers: { "x-fal-error-type": "model_not_loaded" } }
+    const { requeued } = concludeAttempt(running("queue"), named, 3_000)
+    expect(requeued).toMatchObject({ reason: "transient", errorType: "model_not_loaded" })
+  })
+
   test("shows the last answer as it is when there is no other attempt", () => {
     let record = queued("queue")
     for (let number = 1; number <= 9; number += 1) {
@@ -178,7 +217,8 @@ describe("an attempt worth another one", () => {
     }
     const last = concludeAttempt(startAttempt(record, holder, 10), answered(504), 10)
     expect(last.record).toMatchObject({ state: "failed", attempts: 10, attemptsCounted: 10 })
-    expect(last.record.outcome).toMatchObject({ status: 504, headers: { "x-a": "b" } })
+    expect(last.record.outcome).toMatchObject({ status: 504 })
+    expect(last.record.outcome?.headers).toEqual({ "x-a": "b" })
     expect(last.output).toBe(body)
   })
 
@@ -188,6 +228,20 @@ describe("an attempt worth another one", () => {
   ] as const)("of the run door fails at once [%s]", (reason, status, errorType) => {
     const { record } = concludeAttempt(running("run"), broken(reason), 3_000, 1_000)
     expect(record).toMatchObject({ state: "failed", outcome: { status, errorType } })
+  })
+
+  test.each([
+    [503, {}, { "x-fal-retryable": "true", "x-fal-needs-retry": "1" }],
+    [504, {}, { "x-fal-retryable": "true", "x-fal-needs-retry": "1" }],
+    [503, { "x-fal-needs-retry": "0" }, { "x-fal-needs-retry": "0" }],
+    [500, {}, {}],
+    [200, {}, {}],
+  ])("of the run door is its caller's to repeat, unless the app declines [%i %o]", (...row) => {
+    const [status, own, told] = row
+    const result = { ...answered(status), headers: own }
+    const { record } = concludeAttempt(running("run"), result, 3_000, 1_000)
+    expect(record.outcome).toMatchObject({ status })
+    expect(record.outcome?.headers).toEqual(told)
   })
 
   test("of a caller who wants no retry is the only one", () => {
@@ -245,7 +299,7 @@ describe("a start deadline", () => {
 
 describe("a lost attempt", () => {
   test("puts a queue request back at its place and says why", () => {
-    const { record, output, note } = endAttempt(running("queue"), "lost", 3_000)
+    const { record, output, note, requeued } = endAttempt(running("queue"), "lost", 3_000)
     expect(record).toEqual({
       ...queued("queue"),
       attempts: 1,
@@ -253,6 +307,7 @@ describe("a lost attempt", () => {
       version: 3,
     })
     expect(output).toBeNull()
+    expect(requeued).toMatchObject({ number: 1, reason: "lost", errorType: "runner_disconnected" })
     expect(note).toBe("Attempt 1 ended: the runner was lost; back in the queue")
   })
 
@@ -285,8 +340,9 @@ describe("a lost attempt", () => {
 
 describe("an attempt that our own stop ended", () => {
   test("is followed by another one at once", () => {
-    const { record, note } = endAttempt(running("queue"), "stopped", 3_000, 9_000)
+    const { record, note, requeued } = endAttempt(running("queue"), "stopped", 3_000, 9_000)
     expect(record.notBefore).toBeNull()
+    expect(requeued).toMatchObject({ reason: "stopped", errorType: "server_stopping" })
     expect(note).toBe("Attempt 1 ended: the server stopped; back in the queue")
   })
 
@@ -334,6 +390,7 @@ describe("a cancel", () => {
       },
       output: null,
       note: null,
+      requeued: null,
     })
   })
 
@@ -418,7 +475,8 @@ function whileRunning(name: string, step: Step): Record<string, Step> {
 }
 
 function checkInvariants(before: RequestRecord, result: Transition | RequestRecord): RequestRecord {
-  const transition = "record" in result ? result : { record: result, output: null, note: null }
+  const transition =
+    "record" in result ? result : { record: result, output: null, note: null, requeued: null }
   const after = transition.record
   expect(isTerminal(before.state)).toBe(false)
   expect(requestStates).toContain(after.state)
@@ -439,6 +497,8 @@ function checkInvariants(before: RequestRecord, result: Transition | RequestReco
   const returned = before.state === "running" && after.state === "queued"
   expect(returned && before.cancelRequest !== null).toBe(false)
   expect(transition.note !== null).toBe(returned)
+  // The end of an attempt is told once: here, or by the end of its request.
+  expect(transition.requeued?.number).toBe(returned ? before.attempts : undefined)
   expect(typeof after.outcome?.errorType === "string").toBe(
     after.state === "failed" || after.state === "cancelled",
   )

@@ -7,7 +7,7 @@ import {
 } from "@tintype/protocol"
 import { doorPolicies } from "./door.ts"
 import { isTransient, mayTryAgain } from "./retry.ts"
-import { answeredOutcome, isSuccess, platformOutcome } from "./outcome.ts"
+import { answeredOutcome, isSuccess, platformOutcome, repeatable } from "./outcome.ts"
 import type {
   AttemptResult,
   Body,
@@ -16,6 +16,8 @@ import type {
   NewRequest,
   Outcome,
   RequestRecord,
+  RequeuedAttempt,
+  RequeueReason,
 } from "./request.ts"
 import type { Place } from "./turn.ts"
 
@@ -39,6 +41,8 @@ export interface Transition {
   output: Body | null
   /** What the gateway adds to the request's log; only ever the last word on an attempt. */
   note: string | null
+  /** The attempt that ended, on a transition back to the queue; the last one of a request stands in its row. */
+  requeued: RequeuedAttempt | null
 }
 
 /** A new request, queued at its place. */
@@ -62,6 +66,8 @@ export function enqueue(request: NewRequest, place: Place, now: number): Request
     noRetry: request.noRetry ?? false,
     notBefore: null,
     startDeadline: typeof request.startTimeoutMs === "number" ? now + request.startTimeoutMs : null,
+    storeIo: request.storeIo ?? true,
+    lifecycle: request.lifecycle ?? null,
     submittedAt: now,
     finishedAt: null,
     outcome: null,
@@ -101,11 +107,13 @@ export function concludeAttempt(
       return cancelled(record, record.cancelRequest.cause, now, result.inferenceMs)
     }
     if (mayTryAgain(record, record.attemptsCounted)) {
-      return tryAgain(record, record.attemptsCounted, describeEnd(result), now, delayMs)
+      return tryAgain(record, record.attemptsCounted, endOf(result), now, delayMs)
     }
   }
   if (result.kind === "answered") {
-    const outcome = answeredOutcome(result)
+    const answer = answeredOutcome(result)
+    const isCallersToRepeat = doorPolicies[record.door].attemptsMax === 1 && isTransient(result)
+    const outcome = isCallersToRepeat ? repeatable(answer) : answer
     return finish(record, isSuccess(outcome.status) ? "succeeded" : "failed", outcome, now)
   }
   if (result.reason === "aborted") {
@@ -124,9 +132,17 @@ const failureTypes = {
   unknown_app: "runner_disconnected",
 } as const
 
-function describeEnd(result: AttemptResult): string {
-  if (result.kind === "answered") return `the app answered with status ${result.status}`
-  return result.reason === "timed_out" ? "it took too long" : "its runner does not host the app"
+/** How an attempt ended that is followed by another one. */
+type AttemptEnd = Pick<RequeuedAttempt, "reason" | "status" | "errorType">
+
+function endOf(result: AttemptResult): AttemptEnd {
+  if (result.kind === "answered") {
+    const { status, errorType } = answeredOutcome(result)
+    return { reason: "transient", status, errorType }
+  }
+  const timedOut = result.reason === "timed_out"
+  const errorType = timedOut ? failureTypes.timed_out : failureTypes.unknown_app
+  return { reason: timedOut ? "timed_out" : "unhosted", status: null, errorType }
 }
 
 /**
@@ -147,17 +163,23 @@ export function endAttempt(
   }
   const attemptsCounted = record.attemptsCounted - (stopped ? 1 : 0)
   if (!mayTryAgain(record, attemptsCounted)) return failed(record, "runner_disconnected", now)
-  return tryAgain(record, attemptsCounted, endings[cause], now, stopped ? 0 : delayMs)
+  const errorType = stopped ? "server_stopping" : "runner_disconnected"
+  const end = { reason: cause, status: null, errorType }
+  return tryAgain(record, attemptsCounted, end, now, stopped ? 0 : delayMs)
 }
 
 /** Back to its old place in the queue, for an attempt that starts `delayMs` from now at the earliest. */
 function tryAgain(
   record: RequestRecord,
   attemptsCounted: number,
-  why: string,
+  end: AttemptEnd,
   now: number,
   delayMs: number,
 ): Transition {
+  const { attempt } = record
+  assert.ok(attempt)
+  const { number, session, startedAt } = attempt
+  const why = end.status === null ? endings[end.reason] : `${endings[end.reason]} ${end.status}`
   const wait = delayMs > 0 ? `, tried again in ${(delayMs / 1_000).toFixed(1)} s` : ""
   return {
     record: {
@@ -169,13 +191,17 @@ function tryAgain(
       version: record.version + 1,
     },
     output: null,
-    note: `Attempt ${record.attempts} ended: ${why}; back in the queue${wait}`,
+    note: `Attempt ${number} ended: ${why}; back in the queue${wait}`,
+    requeued: { number, session, startedAt, endedAt: now, ...end },
   }
 }
 
-const endings = {
+const endings: Record<RequeueReason, string> = {
   lost: "the runner was lost",
   stopped: "the server stopped",
+  timed_out: "it took too long",
+  unhosted: "its runner does not host the app",
+  transient: "the app answered with status",
 }
 
 /** Removes a queued request; asks a running one to stop, once and durably. */
@@ -196,6 +222,7 @@ export function requestCancel(
       record: { ...record, cancelRequest: { at: now, cause }, version: record.version + 1 },
       output: null,
       note: null,
+      requeued: null,
     },
   }
 }
@@ -266,5 +293,6 @@ function finish(
     },
     output: body,
     note: null,
+    requeued: null,
   }
 }

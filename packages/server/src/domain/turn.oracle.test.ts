@@ -179,16 +179,18 @@ test("a position rises only for a run or another account's earlier turn, and by 
       const random = randomFrom(seed)
       const queue = new OneSlotQueue()
       for (let step = 0; step < 200; step += 1) {
-        const before = new Map(queue.waiting().map((request) => [request, queue.position(request)]))
+        const before = queue.waiting()
+        const positions = before.map((request) => queue.position(request))
         const arrival = queue.submit(drawCall(random, 0.1))
-        for (const [request, position] of before) {
-          const risen = queue.position(request) - position
-          expect(risen).toBe(comparePlaces(arrival, request) < 0 ? 1 : 0)
-          if (risen === 0) continue
-          const sameLane =
-            arrival.account === request.account && arrival.priority === request.priority
-          expect(arrival.turn === headTurn || !sameLane).toBe(true)
-        }
+        const rises = before.map((request, index) => queue.position(request) - positions[index]!)
+        expect(rises).toEqual(
+          before.map((request) => (comparePlaces(arrival, request) < 0 ? 1 : 0)),
+        )
+        const overtaken = before.filter((_, index) => rises[index] !== 0)
+        const ownLane = overtaken.filter(
+          ({ account, priority }) => account === arrival.account && priority === arrival.priority,
+        )
+        expect(arrival.turn === headTurn || ownLane.length === 0).toBe(true)
         if (random() < 0.4) queue.start()
       }
     }),

@@ -1,4 +1,4 @@
-import type { Door, Priority } from "./door.ts"
+import { type Door, doorPolicies, type Priority } from "./door.ts"
 
 /**
  * Order, fairness and position in one number. A queued request has an immutable `turn`; its app starts
@@ -21,7 +21,7 @@ export interface Lane {
 
 /** The turn of a new request. */
 export function nextTurn(door: Door, priority: Priority, lane: Lane): number {
-  if (door === "run") return headTurn
+  if (!doorPolicies[door].waitsItsTurn) return headTurn
   return Math.max(lane.clock, lane.last) + weights[priority]
 }
 

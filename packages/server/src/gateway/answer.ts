@@ -71,6 +71,12 @@ export function requestNotFound(): Answer {
   return jsonAnswer(404, { detail: "Request not found", status: "NOT_FOUND" })
 }
 
+/** The request is known, its result is not kept any more. Its status says that it was there. */
+export function resultNotKept(requestId: string): Answer {
+  const headers = { "x-fal-request-id": requestId }
+  return refusal(404, "The result of this request is not kept any more", { headers })
+}
+
 export function overloaded(detail: string): Answer {
   const { status, headers, body } = platformErrorAnswer("concurrent_requests_limit", detail)
   return { status, headers, body }
@@ -94,6 +100,7 @@ function asPlatformError(error: unknown): PlatformError | null {
   if (error instanceof StoreError) {
     if (error.code === "full") return new PlatformError("storage_full")
     if (error.code === "queue_too_long") return new PlatformError("queue_too_long")
+    if (error.code === "key_reused") return new PlatformError("idempotency_key_reused")
     if (error.code === "limited") return new PlatformError("concurrent_requests_limit")
     if (error.code === "closed") return new PlatformError("server_stopping")
   }
@@ -105,7 +112,7 @@ function asPlatformError(error: unknown): PlatformError | null {
 export function identified(answer: Answer, newId: () => string): Answer {
   if (answer.status < 500 || typeof answer.body !== "string") return answer
   const parsed = JSON.parse(answer.body) as Record<string, unknown>
-  if (!("detail" in parsed) || "request_id" in parsed) return answer
+  if ("request_id" in parsed) return answer
   const id = answer.headers["x-fal-request-id"] ?? newId()
   const headers = { ...answer.headers, "x-fal-request-id": id }
   return { status: answer.status, headers, body: JSON.stringify({ ...parsed, request_id: id }) }
@@ -121,17 +128,22 @@ const platformApiTypes: Record<number, string> = {
   501: "not_implemented",
 }
 
-/** The platform API wraps its errors: `{"error": {type, message, request_id}}`. */
-export function asPlatformApiAnswer(answer: Answer, callId: string): Answer {
+/** The platform API wraps its errors: `{"error": {type, message, request_id}}`, and a 429 says there when to try again. */
+export function asPlatformApiAnswer(answer: Answer, newId: () => string): Answer {
   if (answer.status < 400) return answer
+  const id = answer.headers["x-fal-request-id"] ?? newId()
+  const retryAfter = answer.headers["retry-after"]
   const type =
     platformApiTypes[answer.status] ?? (answer.status >= 500 ? "server_error" : "validation_error")
-  const error = { type, message: detailOf(answer.body) ?? "Error", request_id: callId }
-  return jsonAnswer(
-    answer.status,
-    { error },
-    { ...answer.headers, "content-type": "application/json" },
-  )
+  const message = detailOf(answer.body) ?? "Error"
+  const error = {
+    type,
+    message,
+    request_id: id,
+    ...(retryAfter === undefined ? {} : { retry_after: Number(retryAfter) }),
+  }
+  const own = { "content-type": "application/json", "x-fal-request-id": id }
+  return jsonAnswer(answer.status, { error }, { ...answer.headers, ...own })
 }
 
 function detailOf(body: Answer["body"]): string | null {

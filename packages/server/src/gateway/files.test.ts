@@ -1,11 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import type { FileAccess } from "../domain/object-lifecycle.ts"
 import { fileName } from "./files.ts"
 import { chunked, type HttpCall, openTestGateway, type TestGateway } from "./gateway.suite.ts"
 
 let gateway: TestGateway
 const content = Buffer.from(Array.from({ length: 1_000 }, (_, index) => index % 251))
 
-async function addFile(name: string, contentType: string, bytes = content): Promise<void> {
+async function addFile(
+  name: string,
+  contentType: string,
+  bytes = content,
+  access: Partial<FileAccess> = {},
+): Promise<void> {
   const { name: blob } = await gateway.parts.blobs.write(chunked(bytes))
   await gateway.store.addFile({
     name,
@@ -15,6 +21,9 @@ async function addFile(name: string, contentType: string, bytes = content): Prom
     contentType,
     request: null,
     createdAt: 1,
+    expiresAt: null,
+    acl: null,
+    ...access,
   })
 }
 

@@ -1,4 +1,6 @@
+import { accessTo, isExpired, isPublic } from "../domain/object-lifecycle.ts"
 import type { FileRow } from "../store.ts"
+import { asNobody } from "./access/caller.ts"
 import { type Answer, methodNotAllowed, notServed, refusal } from "./answer.ts"
 import type { Call, Gateway } from "./parts.ts"
 
@@ -23,16 +25,19 @@ const inlineTypes = new Set([
   "application/ogg",
 ])
 
-/** `GET|HEAD /files/{name}`: a file's bytes for everyone who knows its name. */
+/** `GET|HEAD /files/{name}`: a file's bytes for everyone who knows its name, unless its ACL says otherwise. */
 export async function answerFile(gateway: Gateway, call: Call): Promise<Answer> {
   const name = fileName(call.address.path)
   if (call.method === "POST" || call.method === "PUT") return notServed("Uploading files")
   if (call.method !== "GET" && call.method !== "HEAD")
     return methodNotAllowed(call.method, "GET, HEAD")
+  const now = gateway.parts.now()
   const file = name === null ? null : await gateway.parts.store.file(name)
-  if (file === null) return refusal(404, "File not found")
+  const access = file === null || isExpired(file, now) ? "hide" : accessTo(file, readerOf(call))
+  if (file === null || access === "hide") return refusal(404, "File not found")
+  if (access === "forbid") return refusal(403, "This file may not be read by this caller")
   const etag = `"${file.blob}"`
-  const headers = fileHeaders(file, etag)
+  const headers = fileHeaders(file, etag, now)
   if (matchesEtag(call.headers["if-none-match"], etag)) return { status: 304, headers, body: null }
   const range = readRange(call, file, etag)
   if (range === "unsatisfiable") {
@@ -53,6 +58,12 @@ export async function answerFile(gateway: Gateway, call: Call): Promise<Answer> 
   return body === null ? refusal(404, "File not found") : { status, headers, body }
 }
 
+/** Without a key nobody shows who they are, and the page of another site, which may read what is public, is not the owner. */
+function readerOf({ caller, account, headers }: Call): string {
+  const isForeign = caller.open && headers["sec-fetch-site"] === "cross-site"
+  return isForeign ? asNobody().account : account
+}
+
 /** What follows `/files/`: the name under which its row stands. */
 export function fileName(path: string): string | null {
   const match = /^\/files\/(.+)$/.exec(path)
@@ -63,7 +74,17 @@ export function fileName(path: string): string | null {
   }
 }
 
-function fileHeaders(file: FileRow, etag: string): Record<string, string> {
+/** The longest time that the hosted service lets a cache keep a file. */
+const maxAgeSeconds = 5_184_000
+
+/** What may be read by some only, or not for ever, must not be read from a cache by others, or afterwards. */
+function cacheControl(file: FileRow, now: number): string {
+  if (!isPublic(file)) return "private, no-cache"
+  const left = file.expiresAt === null ? Infinity : Math.floor((file.expiresAt - now) / 1_000)
+  return `public, max-age=${Math.min(left, maxAgeSeconds)}, immutable`
+}
+
+function fileHeaders(file: FileRow, etag: string, now: number): Record<string, string> {
   const type = file.contentType.split(";", 1)[0]?.trim().toLowerCase() ?? ""
   return {
     "content-type": /^[\x20-\x7e]+$/.test(file.contentType)
@@ -73,7 +94,7 @@ function fileHeaders(file: FileRow, etag: string): Record<string, string> {
     "content-security-policy": "sandbox; default-src 'none'",
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "cross-origin",
-    "cache-control": "public, max-age=5184000, immutable",
+    "cache-control": cacheControl(file, now),
     "access-control-allow-origin": "*",
     "accept-ranges": "bytes",
     etag,

@@ -223,6 +223,8 @@ export interface TestGatewayOptions {
   limits?: Partial<Config["limits"]>
   parts?: Partial<GatewayParts>
   store?: { pagesMax?: number }
+  /** Epoch milliseconds, of the doors and of the store. */
+  clock?: () => number
 }
 
 export async function openTestGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
@@ -237,7 +239,9 @@ export async function openTestGateway(options: TestGatewayOptions = {}): Promise
   const store = await openSqliteStore({
     path: join(folder, "test.sqlite"),
     limits: config.limits,
+    idempotency: config.idempotency,
     ...options.store,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
     onCommit: (changed) => {
       for (const listener of listeners) listener(changed)
     },
@@ -266,7 +270,9 @@ export async function openTestGateway(options: TestGatewayOptions = {}): Promise
     hints,
     webhookKeys: [],
     localSecret,
+    runners: null,
     newId: randomUUID,
+    now: options.clock ?? Date.now,
     health: () => ({ ready: true, detail: { apps: {} } }),
     log: (entry) => {
       entries.push(entry)

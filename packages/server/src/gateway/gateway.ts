@@ -8,9 +8,11 @@ import { buildAddressResolver, isLoopbackName } from "./address.ts"
 import { type Answer, answerError, asPlatformApiAnswer, identified } from "./answer.ts"
 import { AppDirectory } from "./app-directory.ts"
 import { proxyPath } from "./doors/proxy.ts"
+import { watchRepeats } from "./idempotency/repeats.ts"
 import { discardBody, hasUnreadBody } from "./intake.ts"
 import { corsHeaders, readOpenModeSettings } from "./open-mode.ts"
 import type { Gateway, GatewayParts } from "./parts.ts"
+import { answerUpgrade, isUpgraded } from "./doors/upgrade.ts"
 import { PositionReader, WaiterCount } from "./position-reader.ts"
 import { requestLogEntry } from "./request-log.ts"
 import { answerCall, type Door } from "./route.ts"
@@ -47,6 +49,7 @@ export function createGateway(parts: GatewayParts): Server {
     apps: new AppDirectory(parts.store),
     positions: new PositionReader(parts.store, config.timing.positionEveryMs),
     waiters: new WaiterCount(config.limits.waitersMax),
+    repeats: watchRepeats(parts),
   }
   const door: Door = { gateway, resolve: buildAddressResolver(config) }
   const server = createServer(
@@ -57,6 +60,8 @@ export function createGateway(parts: GatewayParts): Server {
       // A whole request may take as long as it makes progress; see intake.ts.
       requestTimeout: 0,
       requireHostHeader: false,
+      // Whoever offers another protocol elsewhere is answered in this one.
+      shouldUpgradeCallback: isUpgraded,
     },
     (request, response) => {
       respond(door, request, response).catch((error: unknown) => {
@@ -67,7 +72,10 @@ export function createGateway(parts: GatewayParts): Server {
   )
   server.maxConnections = config.limits.connectionsMax
   server.on("clientError", answerBrokenRequest)
-  server.on("close", () => keys.close())
+  server.on("close", () => {
+    keys.close()
+    gateway.repeats.close()
+  })
   server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
     // A body that will be refused is not asked for.
     const isTooLarge = Number(request.headers["content-length"]) > config.limits.bodyBytesMax
@@ -78,6 +86,10 @@ export function createGateway(parts: GatewayParts): Server {
   server.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
     // The only expectation there is, is 100-continue; what else is asked for changes nothing.
     server.emit("request", request, response)
+  })
+  server.on("upgrade", (request: IncomingMessage, socket, head) => {
+    toOriginForm(request)
+    void answerUpgrade(door, { request, socket, head })
   })
   server.on("connect", (_, socket) =>
     endSocket(socket, "405 Method Not Allowed", "CONNECT is for proxies"),
@@ -118,14 +130,16 @@ function endSocket(socket: Duplex, line: string, detail: string): void {
 async function respond(door: Door, raw: IncomingMessage, response: ServerResponse): Promise<void> {
   const { parts } = door.gateway
   toOriginForm(raw)
+  door.gateway.repeats.answers.carry(raw.socket)
   const { method = "", url = "/" } = raw
   logWhenClosed(parts, raw, response)
   const { surface, answer } = await answerCall(door, { method, url, raw, response }).catch(
     (error: unknown) => ({ surface: null, answer: answerError(error, parts) }),
   )
+  if (answer === null) return
   const shaped =
     surface === "api"
-      ? asPlatformApiAnswer(answer, parts.newId())
+      ? asPlatformApiAnswer(answer, () => parts.newId())
       : identified(answer, () => parts.newId())
   const shared = sharedHeaders(door.gateway, raw, Object.keys(shaped.headers))
   const headers = { ...shared, ...shaped.headers }

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import type { Readable } from "node:stream"
 import { setImmediate } from "node:timers/promises"
@@ -11,11 +12,13 @@ import {
 } from "@tintype/protocol"
 import { BlobError } from "../blob.ts"
 import type { Door, Priority } from "../domain/door.ts"
+import { LifecycleError, type ObjectLifecycle, parseLifecycle } from "../domain/object-lifecycle.ts"
 import type { Body, RequestRecord } from "../domain/request.ts"
 import type { AppRow } from "../store.ts"
 import type { Caller } from "./access/caller.ts"
 import { badRequest, RefusedError, refusal } from "./answer.ts"
 import { webhookOfBody, webhookOfQuery } from "./doors/webhook-target.ts"
+import { identityOf, keyOf } from "./idempotency/submit-identity.ts"
 import type { Call, Gateway, GatewayParts } from "./parts.ts"
 
 /**
@@ -41,23 +44,38 @@ export async function findApp(
   )
 }
 
+/** What a call has become. */
+export interface TakenRequest {
+  record: RequestRecord
+  /** It came with an idempotency key. */
+  keyed: boolean
+  /** Its caller sent it before and lost the answer: it is the request of that call. */
+  resubmission: boolean
+}
+
 /** Reads the body and submits: resolves when the request is durable. */
 export async function takeRequest(
   gateway: Gateway,
   call: Call,
   endpoint: EndpointId,
   door: Door,
-): Promise<RequestRecord> {
-  const { parts } = gateway
+): Promise<TakenRequest> {
+  const { parts, repeats } = gateway
   const { query } = call.address
+  const key = keyOf(call, parts.config.idempotency.keyLengthMax)
   const asked = webhookOfQuery(call)
+  const lifecycle = readLifecycle(call)
   refuseTooFast(gateway, call)
   const { bodyBytesMax } = parts.config.limits
   const ownMax = call.caller.key?.limits.bodyBytesMax ?? bodyBytesMax
-  const input = await readBody(call.raw, parts, Math.min(bodyBytesMax, ownMax))
+  const received = await readBody(call.raw, parts, Math.min(bodyBytesMax, ownMax))
+  const { body: input, sha256: bodyHash } = received
   const webhook = asked ?? (door === "queue" ? await webhookOfBody(input, gateway, endpoint) : null)
+  const id = parts.newId()
+  // In the same tick: what was named before is not found.
+  repeats.named.tell()
   const submitted = parts.store.submit({
-    id: parts.newId(),
+    id,
     account: call.account,
     key: call.caller.key?.id ?? null,
     door,
@@ -71,11 +89,40 @@ export async function takeRequest(
     fileBase: call.address.fileBase,
     noRetry: parseFlag(call.headers[requestHeaders.noRetry]) === true,
     startTimeoutMs: parseStartTimeout(call.headers),
+    storeIo: parseFlag(call.headers[requestHeaders.storeIo]) !== false,
+    lifecycle,
     queueLengthMax: readQueueLengthMax(query, door),
+    identity: identityOf(call, { key, door, endpoint: endpoint.id, bodyHash }),
   })
   // In the same tick: the claim that follows from it joins the commit of the submit.
   parts.hints.work(endpoint.app)
-  return await submitted
+  const answer = key === null ? repeats.answers.follow(call, id) : null
+  const record = await submitted
+  answer?.taken(record.id)
+  const isNew = record.id === id
+  if (!isNew) await discardCopy(parts, input)
+  const resubmission = !isNew && key === null
+  if (resubmission) repeats.named.resubmitted(record.id)
+  return { record, keyed: key !== null, resubmission }
+}
+
+/** The body of a call that was taken before: no row names it. What cannot be deleted now is swept later. */
+async function discardCopy({ blobs }: GatewayParts, body: Body): Promise<void> {
+  if ("blob" in body) await blobs.delete(body.blob).catch(() => {})
+}
+
+/** Of the files that the app will make. One that cannot be understood is refused: the caller may have meant them private. */
+function readLifecycle({ headers }: Call): ObjectLifecycle | null {
+  const name = requestHeaders.lifecyclePreference
+  const given = headers[name]
+  try {
+    return parseLifecycle(Array.isArray(given) ? given.join(", ") : given)
+  } catch (error) {
+    if (error instanceof LifecycleError) {
+      throw new RefusedError(badRequest(`${name} is not valid: ${error.message}`))
+    }
+    throw error
+  }
 }
 
 /** The rate of the account, and the key's own where it is narrower. */
@@ -112,12 +159,18 @@ function headersForApp(call: Call): Record<string, string> {
   return passed
 }
 
+export interface ReceivedBody {
+  body: Body
+  /** In hex. */
+  sha256: string
+}
+
 /** The body as received: in memory when it is small, else a blob. */
 export async function readBody(
   raw: IncomingMessage,
   parts: GatewayParts,
   bodyBytesMax = parts.config.limits.bodyBytesMax,
-): Promise<Body> {
+): Promise<ReceivedBody> {
   const { inlineBytesMax } = parts.config.limits
   const length = Number(raw.headers["content-length"] ?? 0)
   if (length > bodyBytesMax) throw new RefusedError(tooLarge(bodyBytesMax))
@@ -143,17 +196,17 @@ export async function readBody(
   }
   const inline = head.length === 1 && head[0] !== undefined ? head[0] : Buffer.concat(head)
   if (json && bytes > 0 && !isJson(inline)) throw new RefusedError(notJson())
-  return { inline }
+  return { body: { inline }, sha256: hash("sha256", inline) }
 }
 
 async function writeBlob(
   parts: GatewayParts,
   source: AsyncIterable<Uint8Array>,
   options: { json: boolean; bytesMax: number },
-): Promise<Body> {
+): Promise<ReceivedBody> {
   try {
-    const { name, bytes } = await parts.blobs.write(source, options)
-    return { blob: name, bytes }
+    const { name, bytes, sha256 } = await parts.blobs.write(source, options)
+    return { body: { blob: name, bytes }, sha256 }
   } catch (error) {
     if (error instanceof BlobError && error.code === "not_json") throw new RefusedError(notJson())
     if (error instanceof BlobError && error.code === "too_large") {

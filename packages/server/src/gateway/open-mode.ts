@@ -96,7 +96,7 @@ export function readOpenModeSettings(
   return { allowedOrigins: config.allowedOrigins, configuredHost }
 }
 
-/** Of an answer, what a page may read beside every `x-fal-*`. */
+/** Of an answer, what a page may read beside every `x-fal-*` and `x-tintype-*`. */
 const exposedHeaders = ["x-fal-request-id", "etag", "content-range", "retry-after"]
 
 /**
@@ -108,7 +108,7 @@ export function corsHeaders(
   settings: AccessSettings,
   answered: string[],
 ): Record<string, string> {
-  const own = answered.filter((name) => name.startsWith("x-fal-"))
+  const own = answered.filter((name) => /^x-(fal|tintype)-/.test(name))
   const exposed = {
     "access-control-expose-headers": [...new Set([...exposedHeaders, ...own])].join(", "),
   }

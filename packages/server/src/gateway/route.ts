@@ -19,6 +19,8 @@ import { answerRun, describeServer } from "./doors/run.ts"
 import { answerFile } from "./files.ts"
 import { preflightHeaders, type Refusal, refuseInOpenMode } from "./open-mode.ts"
 import type { Call, Gateway } from "./parts.ts"
+import { answerRequests, requestsPath } from "./platform/request-routes.ts"
+import { isTransfer, passTransfer } from "./platform/runner-routes.ts"
 import {
   answerKeySet,
   answerWebhooks,
@@ -44,15 +46,19 @@ export interface ReceivedCall {
 export interface RoutedAnswer {
   /** Null when the call never got to one. */
   surface: Surface | null
-  answer: Answer
+  /** Null: whoever took the call over answers it. */
+  answer: Answer | null
 }
 
-export async function answerCall(door: Door, received: ReceivedCall): Promise<RoutedAnswer> {
-  const { gateway } = door
+/** Where a call goes, or why it goes nowhere; the first half of its way, which requests and upgrades have in common. */
+export async function placeCall(
+  { gateway, resolve }: Door,
+  received: Omit<ReceivedCall, "response">,
+): Promise<{ address: Address } | RoutedAnswer> {
   const { raw, method, url } = received
   const { headers, socket } = raw
   const encrypted = socket instanceof TLSSocket
-  const found = door.resolve({
+  const found = resolve({
     host: headers.host,
     url,
     encrypted,
@@ -71,6 +77,19 @@ export async function answerCall(door: Door, received: ReceivedCall): Promise<Ro
   const preflight = preflightHeaders(method, headers)
   if (preflight !== null) {
     return { surface: null, answer: { status: 204, headers: preflight, body: null } }
+  }
+  return { address }
+}
+
+export async function answerCall(door: Door, received: ReceivedCall): Promise<RoutedAnswer> {
+  const { gateway } = door
+  const { raw, method } = received
+  const { headers } = raw
+  const placed = await placeCall(door, received)
+  if ("answer" in placed) return placed
+  const { address } = placed
+  if (isTransfer(address)) {
+    return { surface: address.surface, answer: await passTransfer(gateway, received) }
   }
   const meant = isProxyDoor(address)
     ? resolveProxied({ address, headers }, door.resolve)
@@ -108,7 +127,7 @@ async function findCaller(
 
 function refuseOpen(
   gateway: Gateway,
-  { method, raw }: ReceivedCall,
+  { method, raw }: Omit<ReceivedCall, "response">,
   encrypted: boolean,
   address: Address | null,
 ): Answer | null {
@@ -183,6 +202,9 @@ async function answerFixed(gateway: Gateway, call: Call): Promise<Answer> {
   if (isKeySet(call.address.surface, path)) return answerKeySet(gateway, call)
   if (call.address.surface === "own" && `${path}/`.startsWith(`${webhooksPath}/`)) {
     return await answerWebhooks(gateway, call)
+  }
+  if (call.address.surface === "own" && `${path}/`.startsWith(`${requestsPath}/`)) {
+    return await answerRequests(gateway, call)
   }
   if (call.address.surface === "own" && `${path}/`.startsWith(`${keysPath}/`)) {
     return await answerKeys(gateway, call)

@@ -8,8 +8,13 @@ afterEach(closeAll)
 function sweeperOf({ store, blobs }: TestServer, parts: Partial<SweeperParts> = {}) {
   const entries: Record<string, unknown>[] = []
   const log = (entry: Record<string, unknown>) => void entries.push(entry)
-  const sweeper = new Sweeper({ store, blobs, everyMs: 60_000, olderThanMs: 0, log, ...parts })
+  const times = { everyMs: 60_000, olderThanMs: 0 }
+  const sweeper = new Sweeper({ store, blobs, held: noneHeld, log, ...times, ...parts })
   return { sweeper, entries }
+}
+
+function noneHeld(): Set<string> {
+  return new Set()
 }
 
 async function blob(server: TestServer): Promise<string> {
@@ -36,9 +41,33 @@ describe("a sweep", () => {
       contentType: "image/png",
       request: null,
       createdAt: 1,
+      expiresAt: null,
+      acl: null,
     })
     expect(await sweeperOf(server).sweeper.sweep()).toBe(2)
     expect(await names(server)).toEqual([input, file].toSorted())
+  })
+
+  test("leaves what is in use without a row, however old, and asks for that first", async () => {
+    const server = await TestServer.open()
+    const [held, stray] = [await blob(server), await blob(server)]
+    const asked: string[] = []
+    const { sweeper } = sweeperOf(server, {
+      held: () => {
+        asked.push("held")
+        return new Set([held])
+      },
+      store: {
+        unreferencedBlobs: async (batch) => {
+          asked.push("rows")
+          return await server.store.unreferencedBlobs(batch)
+        },
+      },
+    })
+    expect(await sweeper.sweep()).toBe(1)
+    expect(asked).toEqual(["held", "rows"])
+    expect(await names(server)).toEqual([held])
+    expect(stray).not.toBe(held)
   })
 
   test("leaves a young blob, whose row may be about to commit", async () => {

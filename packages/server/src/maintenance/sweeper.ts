@@ -4,6 +4,8 @@ import type { StoreReads } from "../store.ts"
 export interface SweeperParts {
   store: Pick<StoreReads, "unreferencedBlobs">
   blobs: Pick<BlobStore, "list" | "delete">
+  /** Blobs that no row names yet and that are in use all the same, however old. */
+  held(): ReadonlySet<string>
   everyMs: number
   /** A younger blob may be one whose row is about to commit. */
   olderThanMs: number
@@ -69,7 +71,10 @@ export class Sweeper {
 
   async #deleteOrphans(names: string[]): Promise<number> {
     if (names.length === 0) return 0
-    const orphans = await this.#parts.store.unreferencedBlobs(names)
+    // Asked first: what is let go of between the two questions has its row by the second.
+    const held = this.#parts.held()
+    const free = names.filter((name) => !held.has(name))
+    const orphans = await this.#parts.store.unreferencedBlobs(free)
     let deleted = 0
     for (const name of orphans) {
       if (this.#stopped) break

@@ -38,7 +38,7 @@ test("a flag wins over a variable, a variable over the file, the file over the d
 })
 
 test("every key of the configuration can be set in the file", async () => {
-  const { timing, limits, webhooks, runner, ...rest } = defaultConfig
+  const { timing, limits, webhooks, retention, idempotency, runner, ...rest } = defaultConfig
   const values = { ...rest, publicUrl: "http://a.example", key: "me:secret", pace: 0 }
   const given = {
     ...values,
@@ -46,6 +46,8 @@ test("every key of the configuration can be set in the file", async () => {
     timing,
     limits,
     webhooks,
+    retention,
+    idempotency,
   }
   // A key that no setting takes would keep its default; so each is given another value than that.
   Object.assign(given, {
@@ -60,6 +62,12 @@ test("every key of the configuration can be set in the file", async () => {
     timing: Object.fromEntries(Object.keys(timing).map((key) => [key, 7])),
     limits: Object.fromEntries(Object.keys(limits).map((key) => [key, 8])),
     webhooks: Object.fromEntries(Object.keys(webhooks).map((key) => [key, 9])),
+    retention: Object.fromEntries(Object.keys(retention).map((key) => [key, 11])),
+    idempotency: {
+      ...Object.fromEntries(Object.keys(idempotency).map((key) => [key, 12])),
+      detectLost: false,
+      blindResenders: ["our-client/"],
+    },
   })
   expect(await load({ file: `export default ${JSON.stringify(given)}` })).toEqual(given)
   const kept = Object.entries(defaultConfig).filter(([key, value]) =>

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { nearest } from "@tintype/protocol"
-import type { Config, Limits, Timing, Webhooks } from "../config.ts"
+import type { Config, Idempotency, Limits, Retention, Timing, Webhooks } from "../config.ts"
 import { defaultConfig } from "../config.ts"
 import type { Check } from "./config-checks.ts"
 import * as checks from "./config-checks.ts"
@@ -19,12 +19,17 @@ export interface ConfigSources {
 }
 
 /** What `tintype.config.ts` may export as its default. */
-export type ConfigFile = Partial<Omit<Config, "runner" | "timing" | "limits" | "webhooks">> & {
+export type ConfigFile = Partial<Omit<Config, "runner" | "idempotency" | AmountGroup>> & {
   runner?: Partial<Config["runner"]>
   timing?: Partial<Timing>
   limits?: Partial<Limits>
   webhooks?: Partial<Webhooks>
+  retention?: Partial<Retention>
+  idempotency?: Partial<Idempotency>
 }
+
+/** Groups of numbers alone, which live in the file. */
+type AmountGroup = "timing" | "limits" | "webhooks" | "retention"
 
 interface Setting {
   /** `TINTYPE_` + this in capitals is the variable, this is the flag; secrets have no flag. */
@@ -180,11 +185,30 @@ async function applyFile(config: Config, cwd: string): Promise<void> {
   config.timing = { ...config.timing, ...amounts(file, "timing", name) }
   config.limits = { ...config.limits, ...amounts(file, "limits", name) }
   config.webhooks = { ...config.webhooks, ...amounts(file, "webhooks", name) }
+  config.retention = { ...config.retention, ...amounts(file, "retention", name) }
+  config.idempotency = { ...config.idempotency, ...idempotencyOf(file, name) }
 }
+
+/** The one group of the file whose values are not all numbers. */
+function idempotencyOf(file: Record<string, unknown>, name: string): Partial<Idempotency> {
+  const group = "idempotency"
+  const { detectLost, blindResenders, ...numbers } = section(file, group)
+  return {
+    ...amounts({ [group]: numbers }, group, name),
+    ...(detectLost === undefined
+      ? {}
+      : { detectLost: checks.boolean(detectLost, `${group}.detectLost in ${name}`) }),
+    ...(blindResenders === undefined
+      ? {}
+      : { blindResenders: listOfText(blindResenders, `${group}.blindResenders in ${name}`) }),
+  }
+}
+
+const listOfText = checks.list(checks.text)
 
 function amounts(
   file: Record<string, unknown>,
-  group: "timing" | "limits" | "webhooks",
+  group: AmountGroup | "idempotency",
   name: string,
 ): Record<string, number> {
   const given = Object.entries(section(file, group)).filter(([, value]) => value !== undefined)

@@ -51,12 +51,12 @@ export function describeDeliveries(name: string, open: OpenStore): void {
       return claim.request
     }
 
-    function due(limit = 100, perOrigin = 100) {
-      return store.dueDeliveries({ now, limit, perOrigin })
+    function due(limit = 100, perOrigin = 100, except: string[] = []) {
+      return store.dueDeliveries({ now, limit, perOrigin, except })
     }
 
-    async function dueIds(limit?: number, perOrigin?: number): Promise<string[]> {
-      return (await due(limit, perOrigin)).map(({ delivery }) => delivery.request)
+    async function dueIds(...order: Parameters<typeof due>): Promise<string[]> {
+      return (await due(...order)).map(({ delivery }) => delivery.request)
     }
 
     function tried(sequence: number, number: number, fields: Partial<DeliveryTry> = {}) {
@@ -213,6 +213,10 @@ export function describeDeliveries(name: string, open: OpenStore): void {
       const [first, second] = many.map(({ id }) => id)
       expect(await dueIds(100, 2)).toEqual([first, second, other.id, port.id])
       expect(await dueIds(3, 2)).toEqual([first, second, other.id])
+      // Named with its port, where the scheme does not say it.
+      expect(await dueIds(2, 2, ["https://example.com"])).toEqual([other.id, port.id])
+      const both = ["https://example.org", "https://example.com:444"]
+      expect(await dueIds(2, 2, both)).toEqual([first, second])
     })
 
     test("what was due first comes first", async () => {

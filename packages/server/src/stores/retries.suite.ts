@@ -60,6 +60,31 @@ export function describeRetries(name: string, open: OpenStore): void {
       return id
     }
 
+    describe("an attempt after another", () => {
+      test("is told how much the request has logged before it", async () => {
+        const failed = await submit()
+        const [first] = await claim()
+        expect(first?.logBytes).toBe(0)
+        const log = { at: 1, kind: "log", level: "INFO" } as const
+        await store.appendEvents([
+          {
+            lease: first!.request.attempt!.lease,
+            events: [
+              { ...log, seq: 1, message: "ä".repeat(5) },
+              { ...log, seq: 2, message: "12", labels: { k: "v" } },
+              { seq: 3, at: 1, kind: "progress", step: 1, steps: 2 },
+            ],
+          },
+        ])
+        await settle(first, answered(503))
+        now += backoffMsMax
+        const [second] = await claim()
+        expect(second?.request.id).toBe(failed)
+        // Ten bytes, two, and the labels as they are stored.
+        expect(second?.logBytes).toBe(12 + '{"k":"v"}'.length)
+      })
+    })
+
     describe("a backoff", () => {
       test("keeps the turn, counts in positions and holds up nobody", async () => {
         const failed = await fail()
@@ -245,17 +270,25 @@ export function describeFlood(name: string, open: OpenStore): void {
   test(`100,000 queued requests of one account do not hold up another's first: ${name}`, async () => {
     const { store } = await open({ clock: () => 1_000_000 })
     await store.openSession(newHello("s1"))
+    const flood: string[] = []
     for (let batch = 0; batch < 10; batch += 1) {
       const account = "flood"
       const submits = Array.from({ length: 10_000 }, () => store.submit(newRequest({ account })))
-      await Promise.all(submits)
+      flood.push(...(await Promise.all(submits)).map(({ id }) => id))
     }
-    await store.claim({ session: "s1", apps: [app], leases: [newLease()] })
+    const claim = (leases: string[]) => store.claim({ session: "s1", apps: [app], leases })
+    expect(idsOf(await claim([newLease()]))).toEqual([flood[0]])
+    const startedAt = performance.now()
     const { id } = await store.submit(newRequest({ account: "newcomer" }))
-    const [position] = await store.positions([id])
-    expect(position).toBeLessThanOrEqual(1)
-    const leases = [newLease(), newLease()]
-    expect(idsOf(await store.claim({ session: "s1", apps: [app], leases }))).toContain(id)
+    const [position, last] = await store.positions([id, flood.at(-1)!])
+    const claims = await claim([newLease(), newLease(), newLease()])
+    const tookMs = performance.now() - startedAt
+    expect(await store.queueLength(app)).toBe(100_001 - 4)
+    // Beside the head: one that came before has the same turn.
+    expect([position, last]).toEqual([1, 99_999])
+    expect(idsOf(claims)).toEqual([flood[1], id, flood[2]])
+    // A walk over the queue would take as long as it is.
+    expect(tookMs).toBeLessThan(1_000)
     await store.close()
   }, 120_000)
 }

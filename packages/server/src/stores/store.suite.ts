@@ -184,6 +184,66 @@ export function describeStore(name: string, open: OpenStore): void {
         expect(await store.appsWithWork()).toEqual([])
       })
 
+      test("many claimers, one winner (two sessions at work while requests come in, each trying the other's leases)", async () => {
+        await store.openSession(newHello("s2"))
+        const count = 120
+        const winners = new Map<string, string>()
+        const work = async (session: string, other: string) => {
+          while (winners.size < count) {
+            const leases = [newLease(), newLease()]
+            const claims = await store.claim({ session, apps: [app], leases })
+            for (const claim of claims) {
+              const { id, attempt } = claim.request
+              expect(winners.has(id)).toBe(false)
+              winners.set(id, session)
+              expect(attempt).toMatchObject({ number: 1, session })
+              expect(leases).toContain(attempt?.lease)
+            }
+            const ends = claims.flatMap((claim) => [
+              settle(claim, answered(other), other),
+              settle(claim, answered(session), session),
+            ])
+            expect(await Promise.all(ends)).toEqual(claims.flatMap(() => ["stale", "settled"]))
+          }
+        }
+        const arrive = async () => {
+          for (let some = 0; some < count; some += 6) {
+            await Promise.all(Array.from({ length: 6 }, () => store.submit(newRequest())))
+          }
+        }
+        await Promise.all([
+          arrive(),
+          ...["s1", "s1"].map((one) => work(one, "s2")),
+          work("s2", "s1"),
+        ])
+        expect(new Set(winners.values()).size).toBe(2)
+        for (const [id, session] of winners) {
+          const record = await store.request(id)
+          expect(record).toMatchObject({ state: "succeeded", attempts: 1 })
+          expect(await store.body(record!.sequence, "output")).toEqual({ inline: bytes(session) })
+        }
+      })
+
+      test("a session that ends between two claims keeps nothing of either, and the other one gets it all", async () => {
+        await store.openSession(newHello("s2"))
+        const records = await Promise.all(
+          Array.from({ length: 6 }, () => store.submit(newRequest())),
+        )
+        const claim = (session: string) =>
+          store.claim({ session, apps: [app], leases: [newLease(), newLease()] })
+        const [before, ended, after] = await Promise.all([
+          claim("s1"),
+          store.endAttempts("s1", "lost"),
+          claim("s1"),
+        ])
+        expect([before.length, ended, after.length]).toEqual([2, 2, 0])
+        now += backoffMsMax
+        const claims = (await Promise.all([claim("s2"), claim("s2"), claim("s2")])).flat()
+        const ids = claims.map(({ request }) => request.id)
+        expect(ids.toSorted()).toEqual(records.map(({ id }) => id).toSorted())
+        for (const lost of before) expect(await settle(lost)).toBe("stale")
+      })
+
       test("apps take turns, the first named first, until leases run out", async () => {
         for (const target of ["a/one", "a/one", "a/one", "b/two", "b/two", "c/three"]) {
           await store.submit(newRequest({ app: target }))
@@ -639,8 +699,33 @@ export function describeStore(name: string, open: OpenStore): void {
         await store.renewSessions(["s1", "unknown"])
         const { runner } = newHello("s1")
         expect(await store.sessions()).toEqual([
-          { session: "s1", runner, apps: [app], renewedAt: now },
+          { session: "s1", key: null, runner, apps: [app], renewedAt: now },
         ])
+      })
+
+      test("a session is its key's alone: nothing of it is told to another, and nothing of it changes", async () => {
+        await store.openSession(newHello("s2", { key: "k1", apps: ["acme/mine"] }))
+        const claim = await start()
+        for (const [session, key] of [
+          ["s1", "k1"],
+          ["s2", "k2"],
+          ["s2", null],
+        ] as const) {
+          const held = [{ lease: leaseOf(claim), attempt: 1, nextSeq: 1 }]
+          const stolen = await store.openSession(newHello(session, { key, held }))
+          expect(stolen).toEqual({
+            expired: true,
+            keep: [],
+            abandon: [leaseOf(claim)],
+            reassign: [],
+          })
+        }
+        expect(await store.sessions()).toMatchObject([
+          { session: "s1", key: null, apps: [app] },
+          { session: "s2", key: "k1", apps: ["acme/mine"] },
+        ])
+        expect((await store.openSession(newHello("s2", { key: "k1" }))).expired).toBe(false)
+        expect((await store.openSession(newHello("s1"))).reassign).toEqual([claim])
       })
     })
 
@@ -666,7 +751,8 @@ export function describeStore(name: string, open: OpenStore): void {
         const body = { blob: "out", bytes: 9 }
         await settle(claim, { kind: "answered", status: 200, headers: {}, body, inferenceMs: 1 })
         const file = { name: "cat.png", account: "local", blob: "file", bytes: 3 }
-        const row = { ...file, contentType: "image/png", request: null, createdAt: now }
+        const life = { createdAt: now, expiresAt: null, acl: null }
+        const row = { ...file, contentType: "image/png", request: null, ...life }
         await store.addFile(row)
         expect(await store.file("cat.png")).toEqual(row)
         expect(await store.file("dog.png")).toBeNull()

@@ -287,6 +287,20 @@ describe("receivers that hang", () => {
     for (const one of hanging) expect(one.received).toHaveLength(4)
   })
 
+  it("do not stand before the retries of others, however many of theirs are overdue", async () => {
+    const settings = { triesMax: 8, triesPerOriginMax: 4, firstTimeoutMs: 100 }
+    const hanging = await Promise.all(Array.from({ length: 4 }, () => receiver(hang)))
+    for (const { url } of hanging) {
+      for (let count = 0; count < 9; count += 1) await finish(url)
+    }
+    startDeliverer(settings)
+    // Every first try is over: what follows hangs for long, and as much as one look takes in waits behind it.
+    await Promise.all(hanging.map((one) => one.count(10)))
+    const flaky = await receiver(status(500), status(200))
+    const { tries } = await until(await finish(flaky.url), "delivered")
+    expect(tries.map((made) => made.status)).toEqual([500, 200])
+  })
+
   it("are told one thing at a time once they have taken all of a try's time", async () => {
     const to = await receiver(hang)
     for (let count = 0; count < 6; count += 1) await finish(to.url)

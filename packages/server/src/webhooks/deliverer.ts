@@ -108,22 +108,30 @@ export class Deliverer {
   async #look(): Promise<void> {
     const { store, settings } = this.#parts
     // Those under way are still due and come first, so twice as many are asked for as may be under way.
+    const limit = 4 * settings.triesMax
     const due = await store.dueDeliveries({
       now: this.#now(),
-      limit: 4 * settings.triesMax,
+      limit,
       perOrigin: 2 * settings.triesPerOriginMax,
+      except: [...this.#triesAt.keys()].filter((origin) => !this.#hasPlaceAt(origin)),
     })
+    const before = this.#underWay.size
     for (const one of due) {
       if (this.#closing || this.#underWay.size >= settings.triesMax) return
       if (this.#hasPlaceFor(one)) this.#begin(one)
     }
+    // Behind so many there may be others, whose origins have places when those that were just filled are passed over.
+    if (due.length === limit && this.#underWay.size > before) this.#lookAgain = true
+  }
+
+  #hasPlaceAt(origin: string): boolean {
+    const triesMax = this.#slow.has(origin) ? 1 : this.#parts.settings.triesPerOriginMax
+    return (this.#triesAt.get(origin) ?? 0) < triesMax
   }
 
   #hasPlaceFor({ delivery, payloadBytes }: DueDelivery): boolean {
-    const { triesPerOriginMax, payloadBytesMax, payloadBytesHeldMax } = this.#parts.settings
-    if (this.#underWay.has(delivery.sequence)) return false
-    const originMax = this.#slow.has(delivery.origin) ? 1 : triesPerOriginMax
-    if ((this.#triesAt.get(delivery.origin) ?? 0) >= originMax) return false
+    const { payloadBytesMax, payloadBytesHeldMax } = this.#parts.settings
+    if (this.#underWay.has(delivery.sequence) || !this.#hasPlaceAt(delivery.origin)) return false
     if (payloadBytes > payloadBytesMax || this.#payloadBytes === 0) return true
     return this.#payloadBytes + payloadBytes <= payloadBytesHeldMax
   }

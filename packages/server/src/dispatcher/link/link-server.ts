@@ -1,32 +1,34 @@
 import { timingSafeEqual } from "node:crypto"
 import { once } from "node:events"
 import { chmod } from "node:fs/promises"
-import { createServer, type IncomingMessage, type Server } from "node:http"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
-import {
-  decodeRunnerFrames,
-  encodeFrames,
-  linkMessageBytesMax,
-  LinkProtocolError,
-  linkVersion,
-  type GatewayFrame,
-  type RunnerFrame,
-} from "@tintype/protocol"
-import { WebSocketServer, type WebSocket } from "ws"
-import type { Dispatcher } from "../dispatcher.ts"
-import type { RunnerLink, RunnerSession } from "../runner-session.ts"
+import { linkMessageBytesMax } from "@tintype/protocol"
+import { WebSocketServer } from "ws"
+import type { Limits } from "../../config.ts"
+import { type LinkHolder, LinkSocket, type LinkSocketParts } from "./link-socket.ts"
 import type { Transfers } from "./transfers.ts"
 
-export interface LinkServerParts {
-  dispatcher: Dispatcher
+export interface LinkServerParts extends Omit<LinkSocketParts, "pendingBytesMax"> {
   transfers: Transfers
   /** The local runner's secret. */
   secret: string
-  pendingBytesMax: number
-  log(entry: Record<string, unknown>): void
+  limits: Pick<Limits, "linkPendingBytesMax" | "linksMax" | "linksPerKeyMax">
 }
 
-/** Where runners dial in: `/_/link` and `/_/transfer/…` on the data folder's Unix socket. */
+/** A connection that asks to become a link. */
+export interface Dial {
+  request: IncomingMessage
+  socket: Duplex
+  head: Buffer
+}
+
+const localRunner: LinkHolder = { key: null, apps: null }
+
+/**
+ * Where runners come in, to `/_/link` and `/_/transfer/…`: the local one on the data folder's Unix socket, where its secret
+ * is asked for here; those of other machines by the gateway, which has found out whose key they hold. Owns the sockets.
+ */
 export class LinkServer {
   readonly #parts: LinkServerParts
   readonly #http: Server
@@ -35,14 +37,16 @@ export class LinkServer {
     maxPayload: linkMessageBytesMax,
     perMessageDeflate: false,
   })
+  /** The links of other machines' runners, by key. */
+  readonly #byKey = new Map<string, Set<LinkSocket>>()
 
   constructor(parts: LinkServerParts) {
     this.#parts = parts
     this.#http = createServer((request, response) => {
-      if (this.#isKnown(request)) parts.transfers.handle(request, response)
+      if (this.#isKnown(request)) this.transfer(request, response, null)
       else response.writeHead(401).end()
     })
-    this.#http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head))
+    this.#http.on("upgrade", (request, socket, head) => this.#upgrade({ request, socket, head }))
   }
 
   async listen(socketPath: string): Promise<void> {
@@ -53,13 +57,47 @@ export class LinkServer {
     this.#http.on("error", (error) => this.#parts.log({ event: "link_server_failed", error }))
   }
 
+  /**
+   * Makes the connection of a key's holder a link, and answers the function that ends it because the key is revoked.
+   * Null, and nothing is done: there are as many links as there may be.
+   */
+  link(dial: Dial, holder: LinkHolder & { key: string }): (() => void) | null {
+    const { linksMax, linksPerKeyMax } = this.#parts.limits
+    const own = this.#byKey.get(holder.key) ?? new Set()
+    const all = [...this.#byKey.values()].reduce((sum, { size }) => sum + size, 0)
+    if (own.size >= linksPerKeyMax || all >= linksMax) return null
+    let link: LinkSocket | null = null
+    this.#open(dial, holder, (opened) => {
+      link = opened
+      this.#byKey.set(holder.key, own.add(opened))
+    })
+    dial.socket.once("close", () => {
+      if (link === null || !own.delete(link)) return
+      if (own.size === 0 && this.#byKey.get(holder.key) === own) this.#byKey.delete(holder.key)
+    })
+    return () => link?.revoke()
+  }
+
+  /** A body to or from the runner that holds the lease and this key; null: the local runner. */
+  transfer(request: IncomingMessage, response: ServerResponse, key: string | null): void {
+    this.#parts.transfers.handle(request, response, key)
+  }
+
+  /** The server stops: runners of other machines are let go, to dial again. */
+  dismiss(): void {
+    for (const links of this.#byKey.values()) {
+      for (const link of links) link.close(1001, "going away")
+    }
+  }
+
   async close(): Promise<void> {
     for (const socket of this.#sockets.clients) socket.terminate()
     this.#http.closeAllConnections()
     await new Promise<void>((resolve) => this.#http.close(() => resolve()))
   }
 
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  #upgrade(dial: Dial): void {
+    const { request, socket } = dial
     if (request.url !== "/_/link" || !this.#isKnown(request)) {
       // A peer that is gone already is no error of ours; one that stays must not hold up our end.
       socket.on("error", () => {})
@@ -67,8 +105,14 @@ export class LinkServer {
       socket.end("HTTP/1.1 401 Unauthorized\r\nconnection: close\r\n\r\n")
       return
     }
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      void new LinkSocket(webSocket, this.#parts)
+    this.#open(dial, localRunner, () => {})
+  }
+
+  #open(dial: Dial, holder: LinkHolder, opened: (link: LinkSocket) => void): void {
+    const { limits, ...parts } = this.#parts
+    const pendingBytesMax = limits.linkPendingBytesMax
+    this.#sockets.handleUpgrade(dial.request, dial.socket, dial.head, (webSocket) => {
+      opened(new LinkSocket(webSocket, holder, { ...parts, pendingBytesMax }))
     })
   }
 
@@ -78,163 +122,3 @@ export class LinkServer {
     return given.length === expected.length && timingSafeEqual(given, expected)
   }
 }
-
-/**
- * One socket from a runner, from its hello to its close.
- *
- *     greeting ──hello answered──▶ linked ──refused, closed──▶ over
- *         └──────────refused, expired, closed, silent──────────▲
- *
- * Frames are applied one after the other; those that arrive while the hello is being answered wait for it. Invariant:
- * nothing is applied once the socket is closing.
- */
-class LinkSocket implements RunnerLink {
-  readonly #socket: WebSocket
-  readonly #parts: LinkServerParts
-  #session: RunnerSession | null = null
-  #applied: Promise<void> = Promise.resolve()
-  #outgoing: GatewayFrame[] = []
-  #full: NodeJS.Timeout | null = null
-  #cutOff: NodeJS.Timeout | null = null
-
-  constructor(socket: WebSocket, parts: LinkServerParts) {
-    this.#socket = socket
-    this.#parts = parts
-    const silent = setTimeout(() => this.#refuse("no hello"), helloMs)
-    silent.unref()
-    socket.on("message", (data: Buffer, isBinary: boolean) => {
-      clearTimeout(silent)
-      this.#receive(data, isBinary)
-    })
-    // The socket says why in its own close frame: 1009 for a message that is too large, 1002 for a broken one.
-    socket.on("error", (error) => {
-      this.#parts.log({ event: "link_protocol_error", reason: error.message })
-      this.#cutOffLater()
-    })
-    socket.on("close", () => {
-      clearTimeout(silent)
-      if (this.#full !== null) clearInterval(this.#full)
-      if (this.#cutOff !== null) clearTimeout(this.#cutOff)
-      this.#then(() => {
-        if (this.#session !== null) parts.dispatcher.detach(this.#session, this)
-      })
-    })
-  }
-
-  /** Frames of one tick leave in one message. */
-  send(frame: GatewayFrame): void {
-    if (this.#outgoing.push(frame) === 1) queueMicrotask(() => this.#flush())
-  }
-
-  close(code: number, reason: string): void {
-    this.#flush()
-    this.#socket.close(code, reason)
-    this.#cutOffLater()
-  }
-
-  /** A peer that does not answer the close is cut off: it dials again, and is the same session. */
-  #cutOffLater(): void {
-    if (this.#full !== null) this.#socket.resume()
-    this.#cutOff ??= setTimeout(() => this.#socket.terminate(), closeMs)
-    this.#cutOff.unref()
-  }
-
-  #isOpen(): boolean {
-    return this.#socket.readyState === this.#socket.OPEN
-  }
-
-  #flush(): void {
-    if (this.#outgoing.length === 0) return
-    const frames = this.#outgoing
-    this.#outgoing = []
-    if (!this.#isOpen()) return
-    try {
-      for (const message of encodeFrames(frames)) this.#socket.send(message)
-    } catch (error) {
-      // A frame that fits no message; thrown from a microtask it would end the process.
-      this.#parts.log({ event: "link_frame_failed", error: String(error) })
-      this.close(1011, "a frame is too large")
-    }
-  }
-
-  /** Whatever fails closes this link and no more: a rejection that nobody hears would end the process. */
-  #then(step: () => Promise<void> | void): void {
-    this.#applied = this.#applied.then(step).catch((error: unknown) => {
-      this.#parts.log({ event: "link_failed", error: String(error) })
-      this.close(1013, "try again")
-    })
-  }
-
-  #receive(data: Buffer, isBinary: boolean): void {
-    if (!this.#isOpen()) return
-    let frames: RunnerFrame[]
-    try {
-      if (!isBinary) throw new LinkProtocolError("message: binary expected")
-      frames = decodeRunnerFrames(data)
-    } catch (error) {
-      if (!(error instanceof LinkProtocolError)) throw error
-      this.#refuse(error.message)
-      return
-    }
-    // Once the hello is answered nothing here waits, and frames are applied as they come.
-    if (this.#session !== null) this.#apply(frames)
-    else this.#then(() => this.#greet(frames))
-  }
-
-  async #greet(frames: RunnerFrame[]): Promise<void> {
-    if (!this.#isOpen()) return
-    if (this.#session === null) {
-      // What a peer sends before it was answered waits in its own buffers.
-      this.#socket.pause()
-      try {
-        await this.#hello(frames.shift())
-      } finally {
-        this.#socket.resume()
-      }
-    }
-    this.#apply(frames)
-  }
-
-  async #hello(frame: RunnerFrame | undefined): Promise<void> {
-    if (frame?.type !== "hello") return this.#refuse("the first frame is not a hello")
-    if (frame.version !== linkVersion) return this.#refuse(`link version ${linkVersion} is spoken`)
-    this.#session = await this.#parts.dispatcher.hello(frame, this)
-  }
-
-  #apply(frames: RunnerFrame[]): void {
-    const session = this.#session
-    if (session === null) return
-    for (const frame of frames) {
-      if (!this.#isOpen()) return
-      const wrong =
-        frame.type === "hello" ? "a second hello" : this.#parts.dispatcher.frame(session, frame)
-      if (wrong !== null) return this.#refuse(wrong)
-    }
-    this.#pauseWhileFull(session)
-  }
-
-  #pauseWhileFull(session: RunnerSession): void {
-    const { dispatcher, pendingBytesMax } = this.#parts
-    if (this.#full !== null || dispatcher.events.pendingBytes <= pendingBytesMax) return
-    this.#socket.pause()
-    this.#full = setInterval(() => {
-      dispatcher.heardFrom(session)
-      if (dispatcher.events.pendingBytes > pendingBytesMax) return
-      if (this.#full !== null) clearInterval(this.#full)
-      this.#full = null
-      this.#socket.resume()
-    }, fullLookMs)
-    this.#full.unref()
-  }
-
-  #refuse(reason: string): void {
-    this.#parts.log({ event: "link_protocol_error", reason })
-    this.close(1002, reason.slice(0, 120))
-  }
-}
-
-/** A peer that connects and says nothing. */
-const helloMs = 10_000
-/** For the other end's half of a close. */
-const closeMs = 1_000
-const fullLookMs = 20

@@ -3,11 +3,13 @@ import { request as httpRequest } from "node:http"
 import { Readable } from "node:stream"
 import { buffer } from "node:stream/consumers"
 import { afterEach, describe, expect, test } from "vitest"
+import { type NewRequest, StoreError } from "../../store.ts"
 import {
   closeAll,
   RawPeer,
   rawApp,
   secret,
+  standIn,
   startRunner,
   TestServer,
   type TestServerOptions,
@@ -53,12 +55,16 @@ async function call(server: TestServer, method: string, path: string, options: C
 }
 
 /** An attempt that a raw peer holds and has accepted. */
-async function running(options: TestServerOptions = {}, input = Buffer.from("{}")) {
+async function running(
+  options: TestServerOptions = {},
+  input = Buffer.from("{}"),
+  fields: Partial<NewRequest> = {},
+) {
   const server = await TestServer.open(options)
   const session = randomBytes(16).toString("hex")
   const peer = await RawPeer.link(server, { session })
   peer.credit()
-  const { id } = await server.submit({ input: { inline: input } })
+  const { id } = await server.submit({ input: { inline: input }, ...fields })
   const { lease } = await peer.next("assign")
   peer.send({ type: "accepted", lease })
   await peer.applied()
@@ -135,6 +141,36 @@ describe("an output", () => {
     expect(await server.output(await server.terminal(id))).toEqual(output)
   })
 
+  test.each(["by transfer", "in a frame"])(
+    "is in use, for a sweep, until its outcome is committed, however long the store refuses it [%s]",
+    async (how) => {
+      const refused = Promise.withResolvers<void>()
+      let full = false
+      const { server, peer, lease, id, base } = await running({
+        limits: { inlineBytesMax: 1_000 },
+        wrap: (store) =>
+          standIn(store, "settle", async (settlement) => {
+            if (!full) return await store.settle(settlement)
+            refused.resolve()
+            throw new StoreError("full", "no space")
+          }),
+      })
+      full = true
+      const body = randomBytes(5_000)
+      if (how === "by transfer") await call(server, "PUT", `${base}/output`, { body })
+      peer.done(lease, { body: how === "by transfer" ? null : body })
+      await refused.promise
+      const all: string[] = []
+      for await (const name of server.blobs.list(0)) all.push(name)
+      expect([...server.dispatcher.heldBlobs()]).toEqual(all)
+      expect(await server.store.unreferencedBlobs(all)).toEqual(all)
+      full = false
+      expect(await server.output(await server.terminal(id))).toEqual(body)
+      await peer.next("settled")
+      expect([...server.dispatcher.heldBlobs()]).toEqual([])
+    },
+  )
+
   test("is put again when the server restarted between the PUT and `done`", async () => {
     const { server: first, session, lease, id, base } = await running()
     expect((await call(first, "PUT", `${base}/output`, { body: output })).status).toBe(204)
@@ -202,10 +238,39 @@ describe("a file", () => {
     const { name: blob } = await server.blobs.write(Readable.from([Buffer.from("x")]))
     const name = newName()
     const row = { name, blob, bytes: 1, contentType: "image/png", request: null, createdAt: 1 }
-    await server.store.addFile({ ...row, account: "other" })
+    await server.store.addFile({ ...row, account: "other", expiresAt: null, acl: null })
     expect((await call(server, "GET", `${base}/files/${name}`)).status).toBe(404)
     const body = Buffer.from("y")
     expect((await call(server, "PUT", `${base}/files/${name}`, { body })).status).toBe(409)
+  })
+
+  test("expires and is open as its request says, else as the configuration does", async () => {
+    const acl = { default: "hide" as const, rules: [] }
+    const lifecycle = { expirationMs: 60_000, acl }
+    for (const [request, kept] of [
+      [{ lifecycle }, { ms: 60_000, acl }],
+      [{ lifecycle: { expirationMs: null, acl: null } }, { ms: null, acl: null }],
+      [{ lifecycle: { acl } }, { ms: 5_000, acl }],
+      [{}, { ms: 5_000, acl: null }],
+    ] as const) {
+      const { server, base } = await running({ fileMs: 5_000 }, Buffer.from("{}"), request)
+      const name = newName()
+      const body = Buffer.from("x")
+      expect((await call(server, "PUT", `${base}/files/${name}`, { body })).status).toBe(204)
+      const row = await server.store.file(name)
+      expect(row?.acl).toEqual(kept.acl)
+      expect(row?.expiresAt).toBe(kept.ms === null ? null : (row?.createdAt ?? 0) + kept.ms)
+      expect((await call(server, "GET", `${base}/files/${name}`)).status).toBe(200)
+    }
+  })
+
+  test("that has expired is not there: 404", async () => {
+    const { server, base } = await running()
+    const { name: blob } = await server.blobs.write(Readable.from([Buffer.from("x")]))
+    const name = newName()
+    const row = { name, blob, bytes: 1, contentType: "image/png", request: null, createdAt: 1 }
+    await server.store.addFile({ ...row, account: "local", expiresAt: 2, acl: null })
+    expect((await call(server, "GET", `${base}/files/${name}`)).status).toBe(404)
   })
 
   test("put again is 204 and changes nothing [after the other, beside it]", async () => {

@@ -3,6 +3,7 @@ import { pipeline } from "node:stream/promises"
 import { BlobError, type BlobStore } from "../../blob.ts"
 import type { Limits } from "../../config.ts"
 import type { RequestRecord } from "../../domain/request.ts"
+import { expiryOf, isExpired } from "../../domain/object-lifecycle.ts"
 import { StoreError, type FileRow, type Store } from "../../store.ts"
 import type { Dispatcher } from "../dispatcher.ts"
 
@@ -11,6 +12,10 @@ export interface TransferParts {
   blobs: BlobStore
   dispatcher: Dispatcher
   limits: Limits
+  /** How long a file is kept whose request says nothing; 0: for ever. */
+  fileMs: number
+  /** Epoch milliseconds. */
+  now(): number
   log(entry: Record<string, unknown>): void
 }
 
@@ -23,7 +28,8 @@ const fileName = /^b\/[0-9a-f]{8}\/[A-Za-z0-9_-]{22}\.[a-z0-9]{1,8}$/
 
 /**
  * Bodies too large for a frame, and files, between a runner and the blobs. The lease is the capability; it is
- * looked up in the store, as this process may have just started and not know its sessions yet.
+ * looked up in the store, as this process may have just started and not know its links yet. It is one only for the holder of
+ * the key whose session it belongs to.
  */
 export class Transfers {
   readonly #parts: TransferParts
@@ -32,8 +38,11 @@ export class Transfers {
     this.#parts = parts
   }
 
-  handle(request: IncomingMessage, response: ServerResponse): void {
-    this.#route(request, response).catch((error: unknown) => {
+  /** `key`: the one that was shown; null for the local runner's secret. */
+  handle(request: IncomingMessage, response: ServerResponse, key: string | null): void {
+    // A machine that went away says nothing.
+    request.setTimeout(idleMs)
+    this.#route({ request, response }, key).catch((error: unknown) => {
       const status = statusOf(error)
       // A peer that hung up in the middle is known by its link, if it is news at all.
       if (status === 500 && !request.destroyed && !response.destroyed) {
@@ -44,7 +53,10 @@ export class Transfers {
     })
   }
 
-  async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #route(
+    { request, response }: Pick<Exchange, "request" | "response">,
+    key: string | null,
+  ): Promise<void> {
     const target = request.url ?? "/"
     if (!URL.canParse(target, "http://link")) return answer({ request, response }, 404)
     const url = new URL(target, "http://link")
@@ -53,7 +65,9 @@ export class Transfers {
     if (match === null) return answer(exchange, 404)
     const [, lease, what, name] = match
     const record = await this.#parts.store.leaseHolder(lease!)
-    if (record === null) return answer(exchange, 401)
+    const session = record?.attempt?.session
+    if (record === null || session === undefined) return answer(exchange, 401)
+    if (!this.#parts.dispatcher.isOf(session, key)) return answer(exchange, 401)
     switch (`${request.method} ${name === undefined ? what : "file"}`) {
       case "GET input":
         return await this.#sendInput(exchange, record)
@@ -97,6 +111,9 @@ export class Transfers {
     const known = await store.file(name)
     if (known !== null) return answer(exchange, repeatStatus(known, record))
     const { blob, bytes } = await this.#write(exchange, limits.fileBytesMax)
+    const createdAt = this.#parts.now()
+    const expiresAt = expiryOf(record.lifecycle, createdAt, this.#parts.fileMs)
+    const acl = record.lifecycle?.acl ?? null
     try {
       await store.addFile({
         name,
@@ -105,7 +122,9 @@ export class Transfers {
         bytes,
         contentType: contentTypeOf(exchange.url),
         request: record.id,
-        createdAt: Date.now(),
+        createdAt,
+        expiresAt,
+        acl,
       })
     } catch (error) {
       // Two tries may run side by side when the runner has given up one of them.
@@ -128,7 +147,9 @@ export class Transfers {
 
   async #sendFile(exchange: Exchange, record: RequestRecord, name: string): Promise<void> {
     const file = await this.#parts.store.file(name)
-    if (file === null || file.account !== record.account) return answer(exchange, 404)
+    if (file === null || file.account !== record.account || isExpired(file, this.#parts.now())) {
+      return answer(exchange, 404)
+    }
     await this.#sendBlob(exchange, file.blob, { "content-type": file.contentType })
   }
 
@@ -156,6 +177,9 @@ function contentTypeOf(url: URL): string {
     ? type
     : "application/octet-stream"
 }
+
+/** A connection on which nothing moves for so long within a transfer is ended; the runner tries again. */
+const idleMs = 60_000
 
 /** How long the rest of a body may come that nobody wants. */
 const lingerMs = 5_000

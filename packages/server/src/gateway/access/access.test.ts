@@ -183,6 +183,8 @@ describe("scopes", () => {
       ],
       ["GET", "/v1/models", { api: 200, admin: 200, runner: 403, local: 401, none: 401 }],
       ["GET", "/_/keys", { api: 403, admin: 200, runner: 403, local: 200, none: 401 }],
+      ["GET", "/_/requests", { api: 200, admin: 200, runner: 403, local: 200, none: 401 }],
+      ["GET", "/_/webhooks", { api: 200, admin: 200, runner: 403, local: 200, none: 401 }],
       ["GET", "/health", { api: 200, admin: 200, runner: 200, local: 200, none: 200 }],
       [
         "GET",

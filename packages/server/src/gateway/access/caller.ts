@@ -44,8 +44,8 @@ export async function identify(
   return { account: key.account, scope: key.scope, key, open: false }
 }
 
-export function isRefusal(caller: Caller | Refusal): caller is Refusal {
-  return "status" in caller
+export function isRefusal(found: object): found is Refusal {
+  return "status" in found
 }
 
 /** Of a call of something public with credentials that are refused: they are not needed. */
@@ -67,7 +67,10 @@ export function mayCall(caller: Caller, app: Pick<AppRow, "auth" | "account">): 
   return caller.account === (app.account ?? localAccount)
 }
 
-/** May this caller administer keys, webhooks and the like, of every account? */
+/**
+ * May this caller administer every account: its keys, its limits? That opens nobody's requests, webhooks and files: whatever
+ * the scope, they are read by `call.account` alone.
+ */
 export function mayAdminister({ scope, open }: Caller): boolean {
   return scope === "admin" && !open
 }

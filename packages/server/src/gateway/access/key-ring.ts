@@ -8,6 +8,8 @@ export interface KeyHolder {
   id: string
   account: string
   scope: KeyScope
+  /** Of a runner key: what it may host. */
+  apps: readonly string[]
   limits: KeyLimits
 }
 
@@ -80,8 +82,14 @@ export class KeyRing {
   /** The holder of a living key; null for an unknown id, a wrong secret and a revoked key alike. */
   async find(id: string, secret: string): Promise<KeyHolder | null> {
     const { bootstrap } = this.#parts
-    if (bootstrap !== null && id === bootstrap.slice(0, bootstrap.indexOf(":"))) {
-      const holder = { id, account: localAccount, scope: "admin", limits: noLimits } as const
+    if (bootstrap !== null && this.#isBootstrap(id)) {
+      const holder: KeyHolder = {
+        id,
+        account: localAccount,
+        scope: "admin",
+        apps: [],
+        limits: noLimits,
+      }
       return equalsSecret(`${id}:${secret}`, bootstrap) ? holder : null
     }
     const row = await this.#read(id)
@@ -89,12 +97,14 @@ export class KeyRing {
     if (row === null || row.revokedAt !== null) return null
     this.#used.set(id, this.#clock.now())
     this.#touch ??= this.#later(() => this.#writeUses(), touchEveryMs)
-    const { account, scope, limits } = row
-    return { id, account, scope, limits }
+    const { account, scope, apps, limits } = row
+    return { id, account, scope, apps, limits }
   }
 
   /** Calls `end` when the key is revoked, within a second, until the returned function is called. */
   hold(id: string, end: () => void): () => void {
+    // It has no row that could say so, and lives as long as this process.
+    if (this.#isBootstrap(id)) return () => {}
     const ends = this.#held.get(id) ?? new Set()
     this.#held.set(id, ends.add(end))
     this.#watch ??= this.#later(() => this.#watchHeld(), knownForMs)
@@ -102,6 +112,11 @@ export class KeyRing {
       ends.delete(end)
       if (ends.size === 0 && this.#held.get(id) === ends) this.#held.delete(id)
     }
+  }
+
+  #isBootstrap(id: string): boolean {
+    const { bootstrap } = this.#parts
+    return bootstrap !== null && id === bootstrap.slice(0, bootstrap.indexOf(":"))
   }
 
   /** Writes what is left to write. */

@@ -118,7 +118,7 @@ function toTime(at: number | null): string | null {
 }
 
 async function readJson(call: Call, { parts }: Gateway): Promise<Record<string, unknown>> {
-  const body = await readBody(call.raw, parts, bodyBytesMax)
+  const { body } = await readBody(call.raw, parts, bodyBytesMax)
   const text = "inline" in body ? new TextDecoder().decode(body.inline) : ""
   let parsed: unknown = null
   try {

@@ -1,13 +1,46 @@
-import { isTerminal, parsePrefer, platformErrorAnswer, responseHeaders } from "@tintype/protocol"
-import type { RequestRecord } from "../../domain/request.ts"
-import { type Answer, overloaded, RefusedError } from "../answer.ts"
+import { isTerminal, parsePrefer, responseHeaders } from "@tintype/protocol"
+import type { Body, RequestRecord } from "../../domain/request.ts"
+import { isResultForgotten } from "../../domain/retention.ts"
+import { type Answer, overloaded, RefusedError, resultNotKept } from "../answer.ts"
 import type { Call, Gateway } from "../parts.ts"
 
-/** A terminal request's answer: the runner's status, headers and body, verbatim. */
+/** A terminal request's answer, for whoever waited for it: the runner's status, headers and body, verbatim. */
 export async function answerOutcome(
   gateway: Gateway,
   call: Call,
   record: RequestRecord,
+): Promise<Answer> {
+  return await answerBody(gateway, call, record, await readOutput(gateway, record))
+}
+
+/** The same for whoever comes later: only while the result is kept. */
+export async function answerKeptOutcome(
+  gateway: Gateway,
+  call: Call,
+  record: RequestRecord,
+): Promise<Answer> {
+  const { parts } = gateway
+  const body = await readOutput(gateway, record)
+  const bytes = body === null ? 0 : bytesOf(body)
+  // By the time alone: its bytes may still be there, for the pruner or for a webhook that is not told yet.
+  if (isResultForgotten(record, bytes, parts.config.retention, parts.now()))
+    return resultNotKept(record.id)
+  return await answerBody(gateway, call, record, body)
+}
+
+async function readOutput({ parts }: Gateway, { sequence }: RequestRecord): Promise<Body | null> {
+  return await parts.store.body(sequence, "output")
+}
+
+function bytesOf(body: Body): number {
+  return "inline" in body ? body.inline.byteLength : body.bytes
+}
+
+async function answerBody(
+  gateway: Gateway,
+  call: Call,
+  record: RequestRecord,
+  body: Body | null,
 ): Promise<Answer> {
   const { outcome } = record
   if (outcome === null)
@@ -16,19 +49,16 @@ export async function answerOutcome(
   headers[responseHeaders.requestId] = record.id
   const { status } = outcome
   if (status === 204 || status === 304) return { status, headers, body: null }
-  const body = await gateway.parts.store.body(record.sequence, "output")
-  if (body === null) {
-    // Its payload is gone, or it was ended before it had one.
-    const { body: text } = platformErrorAnswer("internal_error", outcome.error ?? undefined, {
-      requestId: record.id,
-    })
-    return { status, headers: { ...headers, "content-type": "application/json" }, body: text }
-  }
+  if (body === null) return resultNotKept(record.id)
   if ("inline" in body) return { status, headers, body: body.inline }
   headers["content-length"] = String(body.bytes)
   if (call.method === "HEAD") return { status, headers, body: null }
   const stream = await gateway.parts.blobs.read(body.blob)
-  if (stream === null) throw new Error(`blob ${body.blob} of request ${record.id} is missing`)
+  if (stream === null) {
+    // Pruned since its row was read.
+    if ((await readOutput(gateway, record)) === null) return resultNotKept(record.id)
+    throw new Error(`blob ${body.blob} of request ${record.id} is missing`)
+  }
   return { status, headers, body: stream }
 }
 

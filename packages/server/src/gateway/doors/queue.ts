@@ -1,9 +1,16 @@
-import { type EndpointId, isTerminal, parseQueuePath, type QueuePath } from "@tintype/protocol"
+import {
+  type EndpointId,
+  isTerminal,
+  parseQueuePath,
+  type QueuePath,
+  responseHeaders,
+} from "@tintype/protocol"
 import type { RequestRecord } from "../../domain/request.ts"
+import { isForgotten } from "../../domain/retention.ts"
 import { type Answer, jsonAnswer, methodNotAllowed, refusal, requestNotFound } from "../answer.ts"
 import { findApp, takeRequest } from "../intake.ts"
 import type { Call, Gateway } from "../parts.ts"
-import { answerOutcome, preferTerminal } from "./outcome.ts"
+import { answerKeptOutcome, preferTerminal } from "./outcome.ts"
 import { readStatus, requestUrls, statusBody, wantsLogs } from "./status.ts"
 import { answerStatusStream } from "./status-stream.ts"
 
@@ -30,7 +37,7 @@ async function answerSubmit(
   path: string,
 ): Promise<Answer> {
   const { endpoint } = await findApp(gateway, asked, path, call.caller)
-  const record = await takeRequest(gateway, call, endpoint, "queue")
+  const { record, resubmission } = await takeRequest(gateway, call, endpoint, "queue")
   return jsonAnswer(
     200,
     {
@@ -42,7 +49,10 @@ async function answerSubmit(
       logs: null,
       metrics: {},
     },
-    { "x-fal-request-id": record.id },
+    {
+      "x-fal-request-id": record.id,
+      ...(resubmission ? { [responseHeaders.resubmission]: "1" } : {}),
+    },
   )
 }
 
@@ -57,10 +67,14 @@ async function positionAfterSubmit(gateway: Gateway, record: RequestRecord): Pro
 
 async function answerRequest(gateway: Gateway, call: Call, route: RequestRoute): Promise<Answer> {
   const record = await gateway.parts.snapshots.get(route.requestId)
-  // Someone else's request and one under another app's name look like none at all.
+  // Someone else's request and one under another app's name look like none at all, and so does one that is past its
+  // retention, whether or not its row and its snapshot were removed already.
   if (record === null || record.account !== call.account || record.app !== route.app) {
     return requestNotFound()
   }
+  const { parts } = gateway
+  if (isForgotten(record, parts.config.retention, parts.now())) return requestNotFound()
+  gateway.repeats.named.name(record)
   if (route.action === "cancel") return await answerCancel(gateway, record)
   if (route.action === "stream") return answerStatusStream(gateway, call, record)
   const { record: latest, applied } = await preferTerminal(gateway, call, record)
@@ -81,7 +95,7 @@ async function answerStatus(gateway: Gateway, call: Call, known: RequestRecord):
 }
 
 async function answerResult(gateway: Gateway, call: Call, record: RequestRecord): Promise<Answer> {
-  if (isTerminal(record.state)) return await answerOutcome(gateway, call, record)
+  if (isTerminal(record.state)) return await answerKeptOutcome(gateway, call, record)
   return refusal(400, "Request is still in progress", {
     headers: { "x-fal-request-id": record.id },
   })

@@ -61,6 +61,18 @@ describe("run", () => {
     expect([status, headers["location"]]).toEqual([302, "/else"])
   })
 
+  it("takes no notice of what only the queue has [length, priority]", async () => {
+    await gateway.submit()
+    const submitted = gateway.committed(({ door }) => door === "run")
+    const path = "/run/fal-ai/flux/dev?fal_max_queue_length=0"
+    const headers = { "x-fal-queue-priority": "low" }
+    const answered = gateway.call("POST", path, { headers, body: "{}" })
+    expect(await submitted).toMatchObject({ priority: "normal", state: "queued" })
+    await gateway.settle(await gateway.claim())
+    expect((await answered).status).toBe(200)
+    await gateway.settle(await gateway.claim())
+  })
+
   it("of a lost attempt is 503 and may be repeated", async () => {
     const own = await openTestGateway()
     const claimed = own.claimNext()

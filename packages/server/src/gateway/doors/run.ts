@@ -1,4 +1,4 @@
-import { isTerminal, parseEndpointId } from "@tintype/protocol"
+import { isTerminal, parseEndpointId, responseHeaders } from "@tintype/protocol"
 import type { RequestRecord } from "../../domain/request.ts"
 import {
   type Answer,
@@ -8,9 +8,9 @@ import {
   overloaded,
   refusal,
 } from "../answer.ts"
-import { findApp, takeRequest } from "../intake.ts"
+import { findApp, takeRequest, type TakenRequest } from "../intake.ts"
 import type { Call, Gateway } from "../parts.ts"
-import { answerOutcome, callerGone } from "./outcome.ts"
+import { answerKeptOutcome, answerOutcome, callerGone } from "./outcome.ts"
 
 const exampleEndpoint = "fal-ai/flux/dev"
 
@@ -25,8 +25,13 @@ export async function answerRun(gateway: Gateway, call: Call): Promise<Answer> {
   if (leave === null) return overloaded("Too many calls wait; try again")
   try {
     const gone = callerGone(call)
-    const record = await takeRequest(gateway, call, endpoint, "run")
-    return await answerOutcome(gateway, call, await waitForOutcome(gateway, record, gone))
+    const taken = await takeRequest(gateway, call, endpoint, "run")
+    const ended = await waitForOutcome(gateway, taken, gone)
+    // What had ended before this call, which repeats another, is there as long as its result is kept.
+    const answerEnd = isTerminal(taken.record.state) ? answerKeptOutcome : answerOutcome
+    const answer = await answerEnd(gateway, call, ended)
+    if (taken.resubmission) answer.headers[responseHeaders.resubmission] = "1"
+    return answer
   } finally {
     leave()
   }
@@ -51,18 +56,31 @@ async function answerOtherMethod(gateway: Gateway, call: Call): Promise<Answer> 
   })
 }
 
-/** Waits as long as its caller does; a request that nobody waits for is cancelled. */
+/**
+ * Waits as long as its caller does. A run that nobody waits for is cancelled; one with a key when nobody comes back for it.
+ */
 async function waitForOutcome(
   gateway: Gateway,
-  record: RequestRecord,
+  { record, keyed }: TakenRequest,
   gone: AbortSignal,
 ): Promise<RequestRecord> {
-  const { snapshots, store, hints } = gateway.parts
-  const latest = await snapshots.untilTerminal(record.id, { signal: gone })
-  if (latest !== null && isTerminal(latest.state)) return latest
-  const { result, request } = await store.cancel({ id: record.id, cause: "client_disconnected" })
-  if (result === "requested") hints.cancel(record.id, "client_disconnected")
-  if (request !== null && isTerminal(request.state)) return request
+  const { repeats, parts } = gateway
+  const { id } = record
+  // By its key a request of the queue can be waited for as well: it goes on without its callers.
+  const abandon = async () => (record.door === "run" ? await cancelAbandoned(gateway, id) : null)
+  const onError = (error: unknown) => parts.log({ event: "error", requestId: id, error })
+  let isAnswered = false
+  if (keyed) repeats.keyedRuns.enter(id)
+  try {
+    const latest = await parts.snapshots.untilTerminal(id, { signal: gone })
+    isAnswered = latest !== null && isTerminal(latest.state)
+    if (latest !== null && isAnswered) return latest
+  } finally {
+    const later = isAnswered ? null : () => void abandon().catch(onError)
+    if (keyed) repeats.keyedRuns.leave(id, later)
+  }
+  const ended = keyed ? null : await abandon()
+  if (ended !== null) return ended
   // Nobody reads this answer: the connection is closed. The record of a running request has no outcome yet.
   const outcome = {
     status: 499,
@@ -72,6 +90,14 @@ async function waitForOutcome(
     inferenceMs: null,
   }
   return { ...record, outcome }
+}
+
+/** Resolves to the request when it has ended by that, or before. */
+async function cancelAbandoned({ parts }: Gateway, id: string): Promise<RequestRecord | null> {
+  const { store, hints } = parts
+  const { result, request } = await store.cancel({ id, cause: "client_disconnected" })
+  if (result === "requested") hints.cancel(id, "client_disconnected")
+  return request !== null && isTerminal(request.state) ? request : null
 }
 
 /** `GET /` and other reads of the run surface: what this is and how to call it. */

@@ -252,7 +252,7 @@ describe("/_/webhooks", () => {
     expect((await gateway.call(method, path)).status).toBe(status)
   })
 
-  it("is for programs of this machine without a key, and for an admin key with one", async () => {
+  it("is for programs of this machine without a key, and for keys with one", async () => {
     const elsewhere = { headers: { origin: "https://example.com" } }
     expect((await gateway.call("GET", "/_/webhooks", elsewhere)).status).toBe(403)
     expect((await keyed.call("GET", "/_/webhooks")).status).toBe(401)

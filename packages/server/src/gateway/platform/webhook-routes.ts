@@ -7,6 +7,7 @@ import {
 import { mayAdminister } from "../access/caller.ts"
 import { type Answer, jsonAnswer, methodNotAllowed, refusal } from "../answer.ts"
 import type { Call, Gateway } from "../parts.ts"
+import { describeNext, readPage, toIso } from "./page.ts"
 
 /** What receivers verify webhooks by, and what their owner is told of them. */
 
@@ -26,14 +27,10 @@ export function answerKeySet({ parts }: Gateway, call: Call): Answer {
 }
 
 /**
- * `GET /_/webhooks`, `GET /_/webhooks/{request}`, `POST /_/webhooks/{request}/resend`: of the caller's account, and for
- * those who administer of every one.
+ * `GET /_/webhooks`, `GET /_/webhooks/{request}`, `POST /_/webhooks/{request}/resend`: of the caller's account, like the
+ * requests that owe them.
  */
 export async function answerWebhooks(gateway: Gateway, call: Call): Promise<Answer> {
-  const { caller } = call
-  if (!caller.open && !mayAdminister(caller)) {
-    return refusal(403, "Webhooks are administered with an admin key")
-  }
   const path = call.address.path.slice(webhooksPath.length).replace(/\/$/, "")
   const [, request, action] = /^(?:\/([^/]+)(\/resend)?)?$/.exec(path) ?? []
   if (path !== "" && request === undefined) return refusal(404, "Path not found")
@@ -41,51 +38,50 @@ export async function answerWebhooks(gateway: Gateway, call: Call): Promise<Answ
   if (call.method !== method) return methodNotAllowed(call.method, method)
   if (request === undefined) return await answerList(gateway, call)
   const known = await gateway.parts.store.delivery(request)
-  if (known === null || (caller.open && known.delivery.account !== call.account)) {
+  if (known === null || known.delivery.account !== call.account) {
     return refusal(404, `Request ${request.slice(0, 200)} has no delivery`)
   }
+  gateway.repeats.named.nameByDelivery(known.delivery)
   if (action === undefined) {
-    return jsonAnswer(200, { ...describe(known.delivery), tries: known.tries.map(describeTry) })
+    const tries = known.tries.map((made, index) => ({
+      ...describeTry(made, index),
+      answer: mayReadAnswers(call) ? made.answer : null,
+    }))
+    return jsonAnswer(200, { ...describeDelivery(known.delivery), tries })
   }
   const again = await gateway.parts.store.requeueDelivery(request)
   gateway.parts.hints.delivery()
-  return jsonAnswer(202, describe(again ?? known.delivery))
+  return jsonAnswer(202, describeDelivery(again ?? known.delivery))
 }
 
-const limitDefault = 50
-const limitMax = 100
+/** A webhook reaches what this server reaches, its own network perhaps; what is said there is not for every key. */
+function mayReadAnswers({ caller }: Call): boolean {
+  return caller.open || mayAdminister(caller)
+}
+
 const states: readonly DeliveryState[] = ["pending", "delivered", "failed", "exhausted"]
 
 async function answerList({ parts }: Gateway, call: Call): Promise<Answer> {
   const { query } = call.address
-  const limit = query.get("limit") ?? String(limitDefault)
-  if (!/^[1-9]\d{0,8}$/.test(limit)) return refusal(400, "limit is not valid")
+  const page = readPage(query)
+  if ("refused" in page) return page.refused
   const asked = query.get("state")
   const state = states.find((one) => one === asked)
   if (asked !== null && state === undefined) {
     return refusal(400, `state is one of ${states.join(", ")}`)
   }
-  const cursor = query.get("cursor")
-  const before = cursor === null ? null : Buffer.from(cursor, "base64url").toString()
-  if (before !== null && !/^\d{1,15}$/.test(before)) return refusal(400, "cursor is not valid")
-  const size = Math.min(Number(limit), limitMax)
   const found = await parts.store.deliveries({
-    account: call.caller.open ? call.account : (query.get("account") ?? call.account),
-    limit: size + 1,
+    account: call.account,
+    limit: page.limit + 1,
     ...(state === undefined ? {} : { state }),
-    ...(before === null ? {} : { before: Number(before) }),
+    ...(page.before === null ? {} : { before: page.before }),
   })
-  const shown = found.slice(0, size)
-  const more = found.length > size
-  const last = shown.at(-1)?.sequence ?? 0
-  return jsonAnswer(200, {
-    deliveries: shown.map(describe),
-    next_cursor: more ? Buffer.from(String(last)).toString("base64url") : null,
-    has_more: more,
-  })
+  const shown = found.slice(0, page.limit)
+  const last = found.length > page.limit ? (shown.at(-1)?.sequence ?? null) : null
+  return jsonAnswer(200, { deliveries: shown.map(describeDelivery), ...describeNext(last) })
 }
 
-function describe(delivery: Delivery): Record<string, unknown> {
+export function describeDelivery(delivery: Delivery): Record<string, unknown> {
   const { request, url, state, tries, nextAt, createdAt, finishedAt } = delivery
   return {
     request_id: request,
@@ -94,16 +90,12 @@ function describe(delivery: Delivery): Record<string, unknown> {
     try_count: tries,
     next_try_at: nextAt === null ? null : toIso(Math.max(nextAt, createdAt)),
     created_at: toIso(createdAt),
-    finished_at: finishedAt === null ? null : toIso(finishedAt),
+    finished_at: toIso(finishedAt),
   }
 }
 
-function describeTry(made: DeliveryTry, index: number): Record<string, unknown> {
-  const { at, durationMs, status, error, detail, answer } = made
-  const number = index + 1
-  return { number, at: toIso(at), duration_ms: durationMs, status, error, detail, answer }
-}
-
-function toIso(epochMs: number): string {
-  return new Date(epochMs).toISOString()
+/** Without what the receiver answered. */
+export function describeTry(made: DeliveryTry, index: number): Record<string, unknown> {
+  const { at, durationMs, status, error, detail } = made
+  return { number: index + 1, at: toIso(at), duration_ms: durationMs, status, error, detail }
 }

@@ -42,8 +42,8 @@ type Question = { type: "checkpoint" } | { type: "read"; name: ReadName; argumen
 
 /** Starts the engine's thread and waits until its database is open. */
 export async function startEngineThread(options: EngineThreadOptions): Promise<EngineThread> {
-  const { path, pagesMax, retry, concurrencyMax } = options
-  const settings: EngineSettings = { path, pagesMax, retry, concurrencyMax }
+  const { path, pagesMax, retry, concurrencyMax, idempotency } = options
+  const settings: EngineSettings = { path, pagesMax, retry, concurrencyMax, idempotency }
   const isSource = import.meta.url.endsWith(".ts")
   const worker = new Worker(new URL(isSource ? "./worker.ts" : "./worker.js", import.meta.url), {
     workerData: settings,
@@ -71,6 +71,8 @@ export class EngineThread {
   readonly #questions = new Map<number, (result: OperationResult) => void>()
   #state: "open" | "closing" | "closed" | "failed" = "open"
   #waiting: Pending[] = []
+  /** Writes that are in no hurry: they leave with the next batch, at its head, and are no reason for one. */
+  #unhurried: Pending[] = []
   #underWay: Pending[] = []
   #isScheduled = false
   #pendingBytes = 0
@@ -98,10 +100,14 @@ export class EngineThread {
     return { commits: this.#commits, operations: this.#answered, pending }
   }
 
-  /** Resolves after COMMIT. Errors: `full` at the limits of the batch queue and of the disk, `closed`. */
+  /**
+   * Resolves after COMMIT. Errors: `full` at the limits of the batch queue and of the disk, `closed`. `waits`: until
+   * another write has a batch leave.
+   */
   write<Name extends WriteName>(
     name: Name,
     input: Parameters<Store[Name]>,
+    { waits = false }: { waits?: boolean } = {},
   ): Promise<Awaited<ReturnType<Store[Name]>>> {
     const operation = { name, arguments: input } as Operation
     const bytes = sizeOf(operation)
@@ -110,8 +116,12 @@ export class EngineThread {
     return new Promise((resolve, reject) => {
       this.#pendingBytes += bytes
       const settle = resolve as (value: unknown) => void
-      this.#waiting.push({ operation, bytes, resolve: settle, reject })
-      this.#schedule()
+      const pending = { operation, bytes, resolve: settle, reject }
+      if (waits) this.#unhurried.push(pending)
+      else {
+        this.#waiting.push(pending)
+        this.#schedule()
+      }
     })
   }
 
@@ -138,7 +148,8 @@ export class EngineThread {
   async #close(): Promise<void> {
     if (this.#state === "open") {
       this.#state = "closing"
-      if (this.#waiting.length + this.#underWay.length > 0) {
+      if (this.#unhurried.length > 0) this.#schedule()
+      if (this.#unhurried.length + this.#waiting.length + this.#underWay.length > 0) {
         await new Promise<void>((resolve) => {
           this.#whenIdle = resolve
         })
@@ -162,7 +173,7 @@ export class EngineThread {
   #refusal(bytes: number): StoreError | null {
     if (this.#state !== "open") return new StoreError("closed", "The store is closed")
     const { batchOperationsMax, batchBytesMax } = this.#options.limits
-    const operations = this.#waiting.length + this.#underWay.length
+    const operations = this.#unhurried.length + this.#waiting.length + this.#underWay.length
     if (operations >= batchOperationsMax || this.#pendingBytes + bytes > batchBytesMax) {
       return new StoreError("full", `Too many writes wait for a commit: ${operations}`)
     }
@@ -196,7 +207,8 @@ export class EngineThread {
 
   #send(): void {
     if (this.#state === "failed") return
-    this.#underWay = this.#waiting
+    this.#underWay = [...this.#unhurried, ...this.#waiting]
+    this.#unhurried = []
     this.#waiting = []
     const { operations, buffer } = packOperations(this.#underWay.map((one) => one.operation))
     this.#say({ type: "batch", now: this.#options.clock(), operations }, [buffer])
@@ -238,7 +250,8 @@ export class EngineThread {
       if (result?.ok === true) pending.resolve(result.value)
       else if (result !== undefined) pending.reject(fromFailure(result.failure))
     }
-    if (this.#waiting.length > 0) this.#schedule()
+    const closes = this.#state !== "open" && this.#unhurried.length > 0
+    if (this.#waiting.length > 0 || closes) this.#schedule()
     else this.#whenIdle?.()
   }
 

@@ -1,6 +1,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { defaultConfig } from "../../config.ts"
 import type { RequestRecord } from "../../domain/request.ts"
+import type { IdempotencySettings } from "../../domain/idempotency.ts"
 import { backoffMs, type RetryTiming } from "../../domain/retry.ts"
 import { StoreError } from "../../store.ts"
 import {
@@ -23,16 +24,20 @@ import { RequestTable } from "./operations/request-table.ts"
 import { requestWriters } from "./operations/requests.ts"
 import { SessionTable, sessionWriters } from "./operations/sessions.ts"
 import { resultCode, resultCodes } from "./connection.ts"
+import { pruningWriters } from "./pruning.ts"
+import { Repeats, repeatWriters } from "./repeats.ts"
 import { TurnCounts } from "./turn-counts.ts"
 
 /** What the writes of one engine share. */
 export interface EngineContext {
   requests: RequestTable
+  repeats: Repeats
   sessions: SessionTable
   lanes: Lanes
   pools: Pools
   /** Epoch milliseconds, the same throughout a batch. */
   now: () => number
+  monotonic: () => number
   /** How long the attempt after the current one would have to wait. */
   backoffMs: (record: RequestRecord) => number
 }
@@ -41,8 +46,11 @@ export interface EngineOptions {
   /** Requests of one account that run at a time; 0: no limit. */
   concurrencyMax?: number
   retry?: RetryTiming
+  idempotency?: IdempotencySettings
   /** In [0, 1). */
   random?: () => number
+  /** Milliseconds since some moment; a slice of pruning ends by it. */
+  monotonic?: () => number
 }
 
 /**
@@ -58,6 +66,7 @@ export class Engine {
   readonly #lanes: Lanes
   readonly #pools: Pools
   readonly #requests: RequestTable
+  readonly #repeats: Repeats
   readonly #writers: Writers
   readonly #statements: Record<
     "begin" | "commit" | "savepoint" | "release" | "rollbackTo" | "changes",
@@ -69,6 +78,8 @@ export class Engine {
   /** Brings the database to the current schema first. */
   constructor(db: DatabaseSync, options: EngineOptions = {}) {
     const { retry = defaultConfig.timing, random = Math.random, concurrencyMax = 0 } = options
+    const { idempotency = defaultConfig.idempotency } = options
+    const { monotonic = () => performance.now() } = options
     migrate(db)
     this.#db = db
     this.#counts = new TurnCounts(db)
@@ -76,23 +87,28 @@ export class Engine {
     const deliveries = new DeliveryTable(db)
     this.#pools = new Pools(db, concurrencyMax)
     this.#requests = new RequestTable(db, this.#counts, deliveries, this.#pools)
+    this.#repeats = new Repeats(db, idempotency)
     const context: EngineContext = {
       requests: this.#requests,
+      repeats: this.#repeats,
       sessions: new SessionTable(db),
       lanes: this.#lanes,
       pools: this.#pools,
       now: () => this.#now,
+      monotonic,
       backoffMs: ({ attemptsCounted }) => backoffMs(retry, attemptsCounted, random()),
     }
     this.#writers = {
       ...appWriters(db),
       ...requestWriters(db, context),
+      ...repeatWriters(context),
       ...attemptWriters(context),
       ...sessionWriters(context),
       ...eventWriters(db, context),
       ...fileWriters(db),
       ...deliveryWriters(deliveries),
       ...keyWriters(db, context),
+      ...pruningWriters(db, context),
     }
     this.#statements = {
       begin: db.prepare("BEGIN IMMEDIATE"),
@@ -118,6 +134,16 @@ export class Engine {
       const results = batch.map((): OperationResult => ({ ok: false, failure }))
       this.#pools.drainFreed()
       return { results, changed: [], freed: [], commits: this.#commits }
+    }
+  }
+
+  /** The last thing of a life that ends as it should. */
+  end(): void {
+    try {
+      this.#repeats.end()
+    } catch (error) {
+      // The next life takes it for a crash, which costs nothing but a look at what came last.
+      if (!isFull(error)) throw error
     }
   }
 

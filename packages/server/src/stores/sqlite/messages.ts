@@ -1,4 +1,5 @@
 import type { Body, RequestRecord } from "../../domain/request.ts"
+import type { IdempotencySettings } from "../../domain/idempotency.ts"
 import type { RetryTiming } from "../../domain/retry.ts"
 import { type Store, StoreError, type StoreReads } from "../../store.ts"
 import { resultCode, resultCodes } from "./connection.ts"
@@ -62,6 +63,7 @@ export interface EngineSettings {
   retry: RetryTiming
   /** Requests of one account that run at a time; 0: no limit. */
   concurrencyMax: number
+  idempotency: IdempotencySettings
 }
 
 export function toFailure(error: unknown): Failure {

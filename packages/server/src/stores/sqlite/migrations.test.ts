@@ -73,6 +73,12 @@ test("a database of schema 1 becomes current, with all that is in it", async () 
   expect(await store.file("b/0000/cat.png")).toMatchObject({ blob: "file" })
   expect(await store.unreferencedBlobs(["in", "file", "other"])).toEqual(["other"])
   expect((await store.openSession(newHello("s0"))).expired).toBe(true)
+  // Of attempts that had ended, that build kept no start; of the running one, not when its session began.
+  expect(await store.attempts(1)).toEqual([])
+  const runner = { pid: 1, build: "b", openedAt: null }
+  expect(await store.attempts(2)).toMatchObject([{ number: 1, session: "s1", runner }])
+  const { requests } = await store.requests({ account: "local", limit: 2 })
+  expect(requests.map(({ sequence }) => sequence)).toEqual([6, 4])
   await store.close()
 })
 
@@ -94,6 +100,37 @@ test("what waits in a database of schema 1 is still worked off, in its order, an
     result: { kind: "failed", reason: "exception", detail: "boom", inferenceMs: 1 },
   })
   expect(await store.delivery(last.id)).toMatchObject({ delivery: { state: "pending" } })
+  await store.close()
+})
+
+test("what ended in a database of schema 4 is pruned by its age, unless its webhook is still to be told", async () => {
+  const store = await open(await makeDatabase(4))
+  const zero = { inputMs: 0, resultMs: 0, unstoredResultMs: 0, unstoredLargeResultMs: 0 }
+  const slice = { rowsMax: 100, budgetMs: 1_000 }
+  const payloads = { ...zero, requestMs: 0, inputMs: 1 }
+  const none = { requests: 0, inputs: 0, results: 0, files: 0, blobs: [], more: false }
+  expect(await store.prune({ ...slice, policy: payloads })).toEqual({
+    ...none,
+    inputs: 1,
+    blobs: ["in-1"],
+  })
+  const policy = { ...zero, requestMs: 1 }
+  expect(await store.prune({ ...slice, policy })).toEqual({
+    ...none,
+    requests: 1,
+    blobs: ["out-1"],
+  })
+  expect(await store.request(id(1))).toBeNull()
+  expect(await store.body(2, "output")).toEqual({ blob: "out-2", bytes: 80_000 })
+  expect(await store.positions([id(3)])).toEqual([0])
+  const told = { at: 1, durationMs: 1, status: 200, answer: "", error: null, detail: null }
+  const retries = { retriesMax: 1, retryBaseMs: 1, retryDelayMaxMs: 1 }
+  await store.recordTry({ sequence: 2, number: 2, made: told, policy: retries, random: 0 })
+  expect(await store.prune({ ...slice, policy })).toMatchObject({
+    requests: 1,
+    blobs: ["in-2", "out-2"],
+  })
+  expect(await store.request(id(3))).toMatchObject({ storeIo: true, lifecycle: null })
   await store.close()
 })
 

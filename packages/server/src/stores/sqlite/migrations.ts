@@ -209,6 +209,82 @@ const migrations: readonly string[] = [
   CREATE INDEX pool_heads_ready ON pool_heads (app, turn, sequence) WHERE ready = 1;
   CREATE INDEX pool_heads_account ON pool_heads (account);
   `,
+  // The history of requests: which attempts went back to the queue, and which runner made each. The last attempt of a
+  // request is its row's own session and started_at, so that one that succeeds at once costs no row more.
+  // A list is in order of arrival, which is the row id; those that ended badly are few, and looked for often.
+  `
+  CREATE TABLE attempts (
+    sequence INTEGER NOT NULL REFERENCES requests (sequence) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    session TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    ended_at INTEGER NOT NULL,
+    reason TEXT NOT NULL CHECK (reason IN ('lost', 'stopped', 'timed_out', 'unhosted', 'transient')),
+    status INTEGER,
+    error_type TEXT,
+    PRIMARY KEY (sequence, number)
+  ) STRICT, WITHOUT ROWID;
+
+  ALTER TABLE sessions ADD COLUMN opened_at INTEGER;
+  ALTER TABLE dead_sessions ADD COLUMN runner TEXT;
+  ALTER TABLE dead_sessions ADD COLUMN opened_at INTEGER;
+
+  CREATE INDEX requests_account ON requests (account);
+  CREATE INDEX requests_ended_badly ON requests (account, state)
+    WHERE state = 'failed' OR state = 'cancelled';
+  `,
+  // Retention. `kept` says what is still there of an ended request, and `owed` that its webhook is not told yet: requests of
+  // one `kept` go at the same age, so that what is due is the head of a range of the index, whatever the settings are.
+  `
+  ALTER TABLE requests ADD COLUMN store_io INTEGER NOT NULL DEFAULT 1;
+  ALTER TABLE requests ADD COLUMN lifecycle TEXT;
+  ALTER TABLE requests ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE requests ADD COLUMN owed INTEGER NOT NULL DEFAULT 0;
+  UPDATE requests SET kept = 1 + 2 * EXISTS (
+      SELECT 1 FROM outputs WHERE outputs.sequence = requests.sequence),
+    owed = EXISTS (SELECT 1 FROM deliveries
+      WHERE deliveries.sequence = requests.sequence AND deliveries.state = 'pending')
+  WHERE finished_at IS NOT NULL;
+  CREATE INDEX requests_kept ON requests (kept, finished_at)
+    WHERE finished_at IS NOT NULL AND owed = 0;
+
+  ALTER TABLE files ADD COLUMN expires_at INTEGER;
+  ALTER TABLE files ADD COLUMN acl TEXT;
+  CREATE INDEX files_expiry ON files (expires_at, name) WHERE expires_at IS NOT NULL;
+  `,
+  // Idempotency: the keys that callers gave, and how a blind re-send of a lost submit is recognised. Only lost rows are in the
+  // index of fingerprints. `clean` says whether the last life of the server closed its store.
+  `
+  ALTER TABLE requests ADD COLUMN fingerprint TEXT;
+  ALTER TABLE requests ADD COLUMN named INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE requests ADD COLUMN lost_at INTEGER;
+  ALTER TABLE requests ADD COLUMN resubmitted_at INTEGER;
+  ALTER TABLE requests ADD COLUMN newest_copy TEXT;
+  CREATE UNIQUE INDEX requests_newest_copy ON requests (newest_copy) WHERE newest_copy IS NOT NULL;
+  CREATE INDEX requests_lost ON requests (fingerprint, lost_at) WHERE lost_at IS NOT NULL;
+  CREATE INDEX requests_resubmitted ON requests (resubmitted_at) WHERE resubmitted_at IS NOT NULL;
+
+  CREATE TABLE idempotency_keys (
+    sequence INTEGER PRIMARY KEY REFERENCES requests (sequence) ON DELETE CASCADE,
+    account TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    key TEXT NOT NULL,
+    body_hash TEXT NOT NULL,
+    bound_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX idempotency_keys_key ON idempotency_keys (account, endpoint, key);
+  CREATE INDEX idempotency_keys_bound_at ON idempotency_keys (bound_at);
+
+  CREATE TABLE lives (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    clean INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO lives (one, clean) VALUES (1, 1);
+  `,
+  // Whose a session is, so that a link which another key opened does not take it over, across restarts too.
+  `
+  ALTER TABLE sessions ADD COLUMN key_id TEXT;
+  `,
 ]
 
 /** The schema that this build reads and writes. */

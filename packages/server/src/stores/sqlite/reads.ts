@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { AttemptEvent } from "@tintype/protocol"
 import type { Delivery, DeliveryTry } from "../../domain/delivery.ts"
-import type { Body, RequestRecord } from "../../domain/request.ts"
+import type { AttemptRecord, Body, RequestRecord } from "../../domain/request.ts"
 import type {
   AppRow,
   DeliveryPage,
@@ -9,7 +9,9 @@ import type {
   DueOrder,
   EventCursor,
   FileRow,
+  FoundRequests,
   KeyRow,
+  RequestPage,
   SessionRow,
   StoredEvent,
 } from "../../store.ts"
@@ -17,7 +19,9 @@ import type { SyncReads } from "./messages.ts"
 import {
   type BodyRow,
   type DeliveryRow,
+  type HistoryRow,
   type RequestRow,
+  toAttempt,
   toBody,
   toDelivery,
   toKey,
@@ -103,6 +107,7 @@ export class Reader implements SyncReads {
   sessions(): SessionRow[] {
     return this.#all("SELECT * FROM sessions ORDER BY session").map((row) => ({
       session: String(row["session"]),
+      key: typeof row["key_id"] === "string" ? row["key_id"] : null,
       runner: JSON.parse(String(row["runner"])) as SessionRow["runner"],
       apps: JSON.parse(String(row["apps"])) as string[],
       renewedAt: Number(row["renewed_at"]),
@@ -124,10 +129,12 @@ export class Reader implements SyncReads {
       contentType: String(row["content_type"]),
       request: typeof row["request"] === "string" ? row["request"] : null,
       createdAt: Number(row["created_at"]),
+      expiresAt: row["expires_at"] === null ? null : Number(row["expires_at"]),
+      acl: typeof row["acl"] === "string" ? (JSON.parse(row["acl"]) as FileRow["acl"]) : null,
     }
   }
 
-  dueDeliveries({ now, limit, perOrigin }: DueOrder): DueDelivery[] {
+  dueDeliveries({ now, limit, perOrigin, except }: DueOrder): DueDelivery[] {
     // Origin by origin, so that one with a hundred thousand that wait costs no more than one with a few.
     const rows = this.#all(
       `WITH RECURSIVE origins (origin) AS (
@@ -142,9 +149,11 @@ export class Reader implements SyncReads {
          WHERE due.state = 'pending' AND due.origin = origins.origin AND due.next_at <= ?
          ORDER BY due.next_at, due.sequence LIMIT ?)
        LEFT JOIN outputs ON outputs.sequence = deliveries.sequence
+       WHERE origins.origin NOT IN (SELECT value FROM json_each(?))
        ORDER BY deliveries.next_at, deliveries.sequence LIMIT ?`,
       now,
       perOrigin,
+      JSON.stringify(except),
       limit,
     )
     return rows.map((row) => ({
@@ -178,6 +187,22 @@ export class Reader implements SyncReads {
       limit,
     )
     return rows.map((row) => toDelivery(row as unknown as DeliveryRow))
+  }
+
+  requests(page: RequestPage): FoundRequests {
+    const { account, limit, before = Number.MAX_SAFE_INTEGER } = page
+    const { floor, rows, filters } = requestList(page)
+    const last = floor === null ? null : this.#get(floor, account, before)?.["sequence"]
+    const end = typeof last === "number" ? last : null
+    const found = this.#all(rows, account, before, end ?? 0, ...filters, limit + 1)
+    const requests = found.slice(0, limit).map((row) => toRecord(row as unknown as RequestRow))
+    const isCut = found.length > limit
+    return { requests, next: isCut ? (requests.at(-1)?.sequence ?? null) : end }
+  }
+
+  attempts(sequence: number): AttemptRecord[] {
+    const rows = this.#all(attemptList, sequence, sequence)
+    return rows.map((row) => toAttempt(row as unknown as HistoryRow))
   }
 
   key(id: string): KeyRow | null {
@@ -239,6 +264,53 @@ export class Reader implements SyncReads {
     return statement
   }
 }
+
+/** Rows that one page of a list looks at: so many take about 5 ms. */
+const examinedMax = 5_000
+
+/**
+ * The statements of a page of requests. They walk an index of the account in order of arrival. What its key does not tell
+ * is looked for in the rows, down to the sequence that `floor` finds.
+ */
+export function requestList({ state, endpoint, app }: Omit<RequestPage, "limit">): {
+  floor: string | null
+  rows: string
+  /** The values of the last places but the limit's. */
+  filters: string[]
+} {
+  const isBad = state === "failed" || state === "cancelled"
+  const index = isBad ? "requests_ended_badly" : "requests_account"
+  // In the text, not a value: else the partial index is not used.
+  const ofState = isBad ? `state = '${state}' AND ` : ""
+  const from = `FROM requests INDEXED BY ${index} WHERE ${ofState}account = ? AND sequence < ?`
+  const filters = Object.entries({ state: isBad ? undefined : state, endpoint, app }).filter(
+    (filter): filter is [string, string] => filter[1] !== undefined,
+  )
+  const conditions = filters.map(([column]) => ` AND ${column} = ?`).join("")
+  return {
+    floor:
+      filters.length === 0
+        ? null
+        : `SELECT sequence ${from} ORDER BY sequence DESC LIMIT 1 OFFSET ${examinedMax - 1}`,
+    rows: `SELECT * ${from} AND sequence >= ?${conditions} ORDER BY sequence DESC LIMIT ?`,
+    filters: filters.map(([, value]) => value),
+  }
+}
+
+/** Of one request: those that went back to the queue, and the one that its row tells of. */
+export const attemptList = `
+  SELECT made.*, coalesce(sessions.runner, dead_sessions.runner) AS runner,
+    coalesce(sessions.opened_at, dead_sessions.opened_at) AS opened_at
+  FROM (
+    SELECT number, session, started_at, ended_at, reason, status, error_type
+    FROM attempts WHERE sequence = ?
+    UNION ALL
+    SELECT attempts, session, started_at, finished_at, NULL, NULL, NULL
+    FROM requests WHERE sequence = ? AND started_at IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM attempts WHERE sequence = requests.sequence AND number = requests.attempts)
+  ) AS made
+  LEFT JOIN sessions USING (session) LEFT JOIN dead_sessions USING (session)
+  ORDER BY number`
 
 function toApp(row: Record<string, unknown>): AppRow {
   const content = JSON.parse(String(row["content"])) as Omit<AppRow, "id" | "revision">

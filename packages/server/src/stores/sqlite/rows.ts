@@ -1,8 +1,17 @@
 import type { RequestState } from "@tintype/protocol"
 import type { Door, Priority } from "../../domain/door.ts"
 import type { Delivery, DeliveryError, DeliveryState, DeliveryTry } from "../../domain/delivery.ts"
-import type { Body, CancelCause, CancelRequest, RequestRecord } from "../../domain/request.ts"
-import type { KeyLimits, KeyRow, KeyScope } from "../../store.ts"
+import type {
+  AttemptRecord,
+  AttemptRunner,
+  Body,
+  CancelCause,
+  CancelRequest,
+  RequestRecord,
+  RequeueReason,
+} from "../../domain/request.ts"
+import type { Leftovers } from "../../domain/retention.ts"
+import type { KeyLimits, KeyRow, KeyScope, SessionRow } from "../../store.ts"
 
 /** A row of `requests`, column for column. */
 export interface RequestRow {
@@ -20,6 +29,7 @@ export interface RequestRow {
   attempts: number
   attempts_counted: number
   lease: string | null
+  /** Of the current attempt, or the last one. */
   session: string | null
   started_at: number | null
   stored_seq: number
@@ -28,6 +38,9 @@ export interface RequestRow {
   no_retry: number
   not_before: number | null
   start_deadline: number | null
+  store_io: number
+  /** An `ObjectLifecycle`. */
+  lifecycle: string | null
   submitted_at: number
   finished_at: number | null
   outcome: string | null
@@ -43,7 +56,7 @@ export interface BodyRow {
   inline: Uint8Array | null
 }
 
-/** The record of a row. What a row keeps of a concluded lease is no attempt any more. */
+/** The record of a row. What a row keeps of an attempt that ended is history. */
 export function toRecord(row: RequestRow): RequestRecord {
   const attempt =
     row.state === "running" && row.lease !== null && row.session !== null && row.started_at !== null
@@ -73,6 +86,9 @@ export function toRecord(row: RequestRow): RequestRecord {
     noRetry: row.no_retry === 1,
     notBefore: row.not_before,
     startDeadline: row.start_deadline,
+    storeIo: row.store_io === 1,
+    lifecycle:
+      row.lifecycle === null ? null : (JSON.parse(row.lifecycle) as RequestRecord["lifecycle"]),
     submittedAt: row.submitted_at,
     finishedAt: row.finished_at,
     outcome: row.outcome === null ? null : (JSON.parse(row.outcome) as RequestRecord["outcome"]),
@@ -95,6 +111,27 @@ export function fromBody(body: Body): BodyRow {
   return "blob" in body
     ? { bytes: body.bytes, blob: body.blob, inline: null }
     : { bytes: body.inline.byteLength, blob: null, inline: body.inline }
+}
+
+/** What the column `kept` says of an ended request, bit by bit: requests of one value go at the same age. */
+const keptBits = { input: 1, result: 2, unstored: 4, large: 8 }
+
+export function fromLeftovers({ storeIo, input, result, large }: Leftovers): number {
+  return (
+    (input ? keptBits.input : 0) +
+    (result ? keptBits.result : 0) +
+    (storeIo ? 0 : keptBits.unstored) +
+    (large ? keptBits.large : 0)
+  )
+}
+
+export function toLeftovers(kept: number): Leftovers {
+  return {
+    storeIo: (kept & keptBits.unstored) === 0,
+    input: (kept & keptBits.input) !== 0,
+    result: (kept & keptBits.result) !== 0,
+    large: (kept & keptBits.large) !== 0,
+  }
 }
 
 /** A row of `deliveries`. */
@@ -141,6 +178,36 @@ export function toDelivery(row: DeliveryRow): Delivery {
 export function toTry(row: TryRow): DeliveryTry {
   const { at, duration_ms: durationMs, status, answer, error, detail } = row
   return { at, durationMs, status, answer, error, detail }
+}
+
+/** A row of `attemptList`. */
+export interface HistoryRow {
+  number: number
+  session: string
+  started_at: number
+  ended_at: number | null
+  reason: RequeueReason | null
+  status: number | null
+  error_type: string | null
+  runner: string | null
+  opened_at: number | null
+}
+
+export function toAttempt(row: HistoryRow): AttemptRecord {
+  const { number, session, reason, status, error_type: errorType } = row
+  return {
+    number,
+    session,
+    runner: row.runner === null ? null : toRunner(row.runner, row.opened_at),
+    startedAt: row.started_at,
+    endedAt: row.ended_at,
+    requeued: reason === null ? null : { reason, status, errorType },
+  }
+}
+
+function toRunner(text: string, openedAt: number | null): AttemptRunner {
+  const { pid, build } = JSON.parse(text) as SessionRow["runner"]
+  return { pid, build, openedAt }
 }
 
 export function toKey(row: Record<string, unknown>): KeyRow {

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite"
 import { defaultConfig, type Limits } from "../../config.ts"
+import type { IdempotencySettings } from "../../domain/idempotency.ts"
 import type { RetryTiming } from "../../domain/retry.ts"
 import { type Store, StoreError, type StoreEvents } from "../../store.ts"
 import { openReader } from "./connection.ts"
@@ -16,6 +17,8 @@ export interface SqliteStoreOptions extends StoreEvents {
   clock?: () => number
   /** Of the backoff; the defaults of the configuration when it is not given. */
   retry?: RetryTiming
+  /** What is taken for a repeat; the defaults of the configuration when it is not given. */
+  idempotency?: IdempotencySettings
   /** Largest size of the database in pages of 4 KiB: a disk that is full, for tests. */
   pagesMax?: number
 }
@@ -31,11 +34,13 @@ type Output<Name extends keyof Store> = ReturnType<Store[Name]>
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
   const { path, limits, clock = Date.now, pagesMax = null } = options
   const { retryMinMs, retryMaxMs } = options.retry ?? defaultConfig.timing
+  const { keyTtlMs, resendWindowMs, detectLost } = options.idempotency ?? defaultConfig.idempotency
   const thread = await startEngineThread({
     path,
     pagesMax,
     retry: { retryMinMs, retryMaxMs },
     concurrencyMax: limits.concurrencyMax ?? 0,
+    idempotency: { keyTtlMs, resendWindowMs, detectLost },
     limits,
     clock,
     onCommit: (changed) => options.onCommit(changed),
@@ -70,6 +75,14 @@ export class SqliteStore implements Store {
 
   submit(...input: Input<"submit">): Output<"submit"> {
     return this.#thread.write("submit", input)
+  }
+
+  markLost(...input: Input<"markLost">): Output<"markLost"> {
+    return this.#thread.write("markLost", input)
+  }
+
+  markNamed(...input: Input<"markNamed">): Output<"markNamed"> {
+    return this.#thread.write("markNamed", input, { waits: true })
   }
 
   claim(...input: Input<"claim">): Output<"claim"> {
@@ -130,6 +143,10 @@ export class SqliteStore implements Store {
 
   touchKeys(...input: Input<"touchKeys">): Output<"touchKeys"> {
     return this.#thread.write("touchKeys", input)
+  }
+
+  prune(...input: Input<"prune">): Output<"prune"> {
+    return this.#thread.write("prune", input)
   }
 
   recover(): Output<"recover"> {
@@ -206,6 +223,14 @@ export class SqliteStore implements Store {
 
   anyKey(): Output<"anyKey"> {
     return this.#read("anyKey", [])
+  }
+
+  requests(...input: Input<"requests">): Output<"requests"> {
+    return this.#read("requests", input)
+  }
+
+  attempts(...input: Input<"attempts">): Output<"attempts"> {
+    return this.#read("attempts", input)
   }
 
   unreferencedBlobs(...input: Input<"unreferencedBlobs">): Output<"unreferencedBlobs"> {

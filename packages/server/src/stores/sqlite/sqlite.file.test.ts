@@ -1,13 +1,18 @@
 import { spawn } from "node:child_process"
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises"
+import { copyFile, mkdtemp, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { DatabaseSync } from "node:sqlite"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { defaultConfig } from "../../config.ts"
+import type { IdempotencySettings } from "../../domain/idempotency.ts"
 import { StoreError } from "../../store.ts"
 import { describeDeliveries } from "../deliveries.suite.ts"
+import { describeHistory } from "../history.suite.ts"
+import { describeCrashLosses, describeIdempotency } from "../idempotency.suite.ts"
 import { describeLimits } from "../limits.suite.ts"
+import { describeRetention } from "../retention.suite.ts"
 import { describeRetries } from "../retries.suite.ts"
 import {
   describeStore,
@@ -38,7 +43,7 @@ function newPath(): string {
 
 async function open(
   path: string,
-  setup: Partial<StoreSetup> & { pagesMax?: number } = {},
+  setup: Partial<StoreSetup> & { pagesMax?: number; idempotency?: IdempotencySettings } = {},
 ): Promise<OpenedStore & { store: SqliteStore }> {
   const committed: OpenedStore["committed"] = []
   const freed: OpenedStore["freed"] = []
@@ -60,8 +65,23 @@ async function open(
 
 describeStore("SQLite in a file", (setup) => open(newPath(), setup))
 describeDeliveries("SQLite in a file", (setup) => open(newPath(), setup))
+describeHistory("SQLite in a file", (setup) => open(newPath(), setup))
+describeIdempotency("SQLite in a file", (setup) => open(newPath(), setup))
 describeLimits("SQLite in a file", (setup) => open(newPath(), setup))
 describeRetries("SQLite in a file", (setup) => open(newPath(), setup))
+describeRetention("SQLite in a file", (setup) => open(newPath(), setup))
+describeCrashLosses("SQLite in a file", {
+  newPath,
+  open: (path, clock, detectLost) =>
+    open(path, { clock, idempotency: { ...defaultConfig.idempotency, detectLost } }),
+  // What a killed process leaves: the file and its log as they are, without the close.
+  die: async (path) => {
+    const left = newPath()
+    await copyFile(path, left)
+    await copyFile(`${path}-wal`, `${left}-wal`)
+    return left
+  },
+})
 
 const app = newRequest().app
 
@@ -122,6 +142,35 @@ describe("SQLite in a file, across lives", () => {
     await second.store.close()
   })
 
+  test("a request that succeeds at once has no row of attempts; a killed runner is known after an open", async () => {
+    const path = newPath()
+    const first = await open(path)
+    await first.store.openSession(newHello("s1"))
+    const head = { status: 200, headers: {}, body: { inline: new Uint8Array(1) }, inferenceMs: 1 }
+    const records = [
+      await first.store.submit(newRequest()),
+      await first.store.submit(newRequest({ noRetry: true })),
+      await first.store.submit(newRequest()),
+    ]
+    const leases = [newLease(), newLease(), newLease()]
+    const [claimed] = await first.store.claim({ session: "s1", apps: [app], leases })
+    const lease = claimed?.request.attempt?.lease ?? ""
+    await first.store.settle({ lease, session: "s1", result: { kind: "answered", ...head } })
+    await first.store.endAttempts("s1", "lost")
+    const sequences = records.map(({ sequence }) => sequence)
+    const known = await Promise.all(sequences.map((one) => first.store.attempts(one)))
+    await first.store.close()
+    const raw = new DatabaseSync(path)
+    const rows = raw.prepare("SELECT sequence, number FROM attempts").all()
+    expect(rows).toEqual([{ sequence: sequences[2], number: 1 }])
+    raw.close()
+    const second = await open(path)
+    const again = await Promise.all(sequences.map((one) => second.store.attempts(one)))
+    expect(again).toEqual(known)
+    expect(again.flat()).toMatchObject([1, 2, 3].map(() => ({ number: 1, runner: { pid: 1 } })))
+    await second.store.close()
+  })
+
   test("a delivery that is owed and the tries made of it are there after an open", async () => {
     const path = newPath()
     const first = await open(path)
@@ -137,7 +186,7 @@ describe("SQLite in a file, across lives", () => {
     await first.store.close()
     const second = await open(path)
     expect(await second.store.delivery(id)).toEqual(known)
-    const due = await second.store.dueDeliveries({ now: 1e6, limit: 9, perOrigin: 9 })
+    const due = await second.store.dueDeliveries({ now: 1e6, limit: 9, perOrigin: 9, except: [] })
     expect(due.map(({ delivery }) => delivery)).toEqual([known?.delivery])
     expect(known?.tries).toEqual([made])
     await second.store.close()

@@ -1,5 +1,8 @@
 import { describeDeliveries } from "../deliveries.suite.ts"
+import { describeHistory } from "../history.suite.ts"
+import { describeIdempotency } from "../idempotency.suite.ts"
 import { describeLimits } from "../limits.suite.ts"
+import { describeRetention } from "../retention.suite.ts"
 import { describeFlood, describeRetries } from "../retries.suite.ts"
 import { describeStore, type OpenedStore, type StoreSetup } from "../store.suite.ts"
 import { openSqliteStore } from "./sqlite-store.ts"
@@ -26,6 +29,9 @@ async function open(setup: StoreSetup): Promise<OpenedStore> {
 
 describeStore("SQLite in memory", open)
 describeDeliveries("SQLite in memory", open)
+describeHistory("SQLite in memory", open)
+describeIdempotency("SQLite in memory", open)
 describeLimits("SQLite in memory", open)
 describeRetries("SQLite in memory", open)
+describeRetention("SQLite in memory", open)
 describeFlood("SQLite in memory", open)

@@ -72,6 +72,7 @@ function serve(db: DatabaseSync, options: EngineOptions): void {
         say({ type: "answer", id: message.id, result: attempt(() => engine.checkpoint()) })
         return
       case "close":
+        engine.end()
         db.close()
         parentPort?.close()
     }
@@ -82,8 +83,8 @@ function serve(db: DatabaseSync, options: EngineOptions): void {
 
 try {
   const settings = workerData as EngineSettings
-  const { path, pagesMax, retry, concurrencyMax } = settings
-  serve(openWriter(path, pagesMax === null ? {} : { pagesMax }), { retry, concurrencyMax })
+  const { path, pagesMax, ...options } = settings
+  serve(openWriter(path, pagesMax === null ? {} : { pagesMax }), options)
   say({ type: "opened" })
 } catch (error) {
   say({ type: "refused", failure: toFailure(error) })

@@ -10,12 +10,13 @@ import type { RequestRecord } from "../../../domain/request.ts"
 import type { Writers } from "../messages.ts"
 import { type DeliveryRow, toDelivery } from "../rows.ts"
 
-/** Owns the rows of `deliveries` and of their tries. */
+/** Owns the rows of `deliveries` and of their tries, and the mark `owed` of their requests. */
 export class DeliveryTable {
   readonly #insert: StatementSync
   readonly #select: Record<"sequence" | "request", StatementSync>
   readonly #update: StatementSync
   readonly #insertTry: StatementSync
+  readonly #setOwed: StatementSync
 
   constructor(db: DatabaseSync) {
     this.#insert = db.prepare(`
@@ -30,6 +31,7 @@ export class DeliveryTable {
     this.#update = db.prepare(`
       UPDATE deliveries SET state = ?, tries = ?, tries_in_round = ?, next_at = ?, finished_at = ?
       WHERE sequence = ?`)
+    this.#setOwed = db.prepare("UPDATE requests SET owed = ?1 WHERE sequence = ?2 AND owed <> ?1")
     this.#insertTry = db.prepare(`
       INSERT INTO delivery_tries (sequence, number, at, duration_ms, status, answer, error, detail)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -51,6 +53,7 @@ export class DeliveryTable {
       delivery.nextAt,
       delivery.createdAt,
     )
+    this.#follow(delivery)
   }
 
   find(column: "sequence" | "request", value: string | number): Delivery | null {
@@ -61,6 +64,12 @@ export class DeliveryTable {
   save(delivery: Delivery): void {
     const { state, tries, triesInRound, nextAt, finishedAt, sequence } = delivery
     this.#update.run(state, tries, triesInRound, nextAt, finishedAt, sequence)
+    this.#follow(delivery)
+  }
+
+  /** Of a request that owes a delivery nothing is pruned. */
+  #follow({ state, sequence }: Delivery): void {
+    this.#setOwed.run(state === "pending" ? 1 : 0, sequence)
   }
 
   addTry(sequence: number, number: number, made: DeliveryTry): void {

@@ -3,9 +3,10 @@ import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { isTerminal } from "@tintype/protocol"
 import type { Body, NewRequest, RequestRecord } from "../../../domain/request.ts"
 import type { Transition } from "../../../domain/transitions.ts"
+import { leftoversAtEnd } from "../../../domain/retention.ts"
 import { comparePlaces } from "../../../domain/turn.ts"
 import type { Claim } from "../../../store.ts"
-import { fromBody, type RequestRow, toBody, toRecord } from "../rows.ts"
+import { fromBody, fromLeftovers, type RequestRow, toBody, toRecord } from "../rows.ts"
 import type { TurnCounts } from "../turn-counts.ts"
 import type { DeliveryTable } from "./deliveries.ts"
 import { noPool, type Pools } from "./pools.ts"
@@ -33,8 +34,10 @@ export class RequestTable {
   readonly #update: StatementSync
   readonly #insertInput: StatementSync
   readonly #readInput: StatementSync
+  readonly #logBytes: StatementSync
   readonly #writeOutput: StatementSync
   readonly #writeNote: StatementSync
+  readonly #writeAttempt: StatementSync
   #nextSequence: number
   #changed: RequestRecord[] = []
 
@@ -66,22 +69,32 @@ export class RequestTable {
     this.#running = db.prepare("SELECT * FROM requests WHERE state = 'running' AND session = ?")
     this.#insert = db.prepare(`
       INSERT INTO requests (sequence, id, account, door, app, endpoint, path, priority, webhook, turn,
-        state, attempts, attempts_counted, no_retry, start_deadline, submitted_at, version, pool)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+        state, attempts, attempts_counted, no_retry, start_deadline, store_io, lifecycle, submitted_at,
+        version, pool, fingerprint)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#update = db.prepare(`
       UPDATE requests SET state = ?, attempts = ?, attempts_counted = ?, lease = ?, session = ?,
         started_at = ?, not_before = ?, held = ?, stored_seq = CASE WHEN attempts = ? THEN stored_seq ELSE 0 END,
-        cancel_requested_at = ?, cancel_cause = ?, finished_at = ?, outcome = ?, version = ?
+        cancel_requested_at = ?, cancel_cause = ?, finished_at = ?, outcome = ?, version = ?,
+        kept = ?
       WHERE sequence = ? AND version = ? RETURNING pool`)
     this.#insertInput = db.prepare(`
       INSERT INTO inputs (sequence, headers, file_base, bytes, blob, inline)
       VALUES (?, ?, ?, ?, ?, ?)`)
     this.#readInput = db.prepare("SELECT * FROM inputs WHERE sequence = ?")
+    this.#logBytes = db.prepare(`
+      SELECT COALESCE(SUM(octet_length(event ->> 'message')
+        + COALESCE(octet_length(event ->> 'labels'), 0)), 0) AS bytes
+      FROM events WHERE sequence = ? AND attempt < ? AND source = 'app'
+        AND event ->> 'kind' = 'log'`)
     this.#writeOutput = db.prepare(
       "INSERT INTO outputs (sequence, bytes, blob, inline) VALUES (?, ?, ?, ?)",
     )
     this.#writeNote = db.prepare(`
       INSERT INTO events (sequence, attempt, seq, source, event) VALUES (?, ?, ?, 'gateway', ?)`)
+    this.#writeAttempt = db.prepare(`
+      INSERT INTO attempts (sequence, number, session, started_at, ended_at, reason, status, error_type)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#nextSequence = nextSequence(db)
   }
 
@@ -109,9 +122,12 @@ export class RequestTable {
       record.attemptsCounted,
       record.noRetry ? 1 : 0,
       record.startDeadline,
+      record.storeIo ? 1 : 0,
+      record.lifecycle === null ? null : JSON.stringify(record.lifecycle),
       record.submittedAt,
       record.version,
       pool,
+      fingerprintOf(request),
     )
     const { bytes, blob, inline } = fromBody(request.input)
     const headers = JSON.stringify(request.headers)
@@ -123,21 +139,22 @@ export class RequestTable {
 
   /**
    * Writes what a record has become. `concludedBy` is the lease that wrote this: it stays on the row, so that
-   * the same outcome sent again is recognised as its own.
+   * the same outcome sent again is recognised as its own. An attempt that ended stays in the row as history.
    */
   save(
     before: RequestRecord,
     after: RequestRecord,
     concludedBy: { lease: string; session: string } | null = null,
+    output: Body | null = null,
   ): void {
-    const holder = after.attempt ?? concludedBy
+    const last = after.attempt ?? before.attempt
     const row = this.#update.get(
       after.state,
       after.attempts,
       after.attemptsCounted,
-      holder?.lease ?? null,
-      holder?.session ?? null,
-      after.attempt?.startedAt ?? null,
+      (after.attempt ?? concludedBy)?.lease ?? null,
+      last?.session ?? null,
+      last?.startedAt ?? null,
       after.notBefore,
       after.notBefore === null ? 0 : 1,
       after.attempts,
@@ -146,6 +163,7 @@ export class RequestTable {
       after.finishedAt,
       after.outcome === null ? null : JSON.stringify(after.outcome),
       after.version,
+      isTerminal(after.state) ? fromLeftovers(leftoversAtEnd(after.storeIo, sizeOf(output))) : 0,
       before.sequence,
       before.version,
     )
@@ -158,16 +176,21 @@ export class RequestTable {
     this.#changed.push(after)
   }
 
-  /** Writes a transition with all that belongs to it: the outcome's body, the delivery, the note on the attempt. */
+  /** Writes a transition with all that belongs to it: the outcome's body, the delivery, the attempt that ended, the note on it. */
   saveTransition(
     before: RequestRecord,
-    { record, output, note }: Transition,
+    { record, output, note, requeued }: Transition,
     now: number,
     concludedBy: { lease: string; session: string } | null = null,
   ): void {
-    this.save(before, record, concludedBy)
+    this.save(before, record, concludedBy, output)
     if (output !== null) this.#writeBody(record.sequence, output)
     if (isTerminal(record.state)) this.#deliveries.owe(record)
+    if (requeued !== null) {
+      const { number, session, startedAt, endedAt, reason, status, errorType } = requeued
+      const values = [session, startedAt, endedAt, reason, status, errorType]
+      this.#writeAttempt.run(record.sequence, number, ...values)
+    }
     if (note !== null) {
       const event = { seq: noteSeq, at: now, kind: "log", level: "INFO", message: note }
       this.#writeNote.run(record.sequence, record.attempts, noteSeq, JSON.stringify(event))
@@ -227,7 +250,12 @@ export class RequestTable {
       input: toBody(row),
       headers: JSON.parse(row.headers) as Record<string, string>,
       fileBase: row.file_base,
+      logBytes: request.attempts > 1 ? this.#readLogBytes(request) : 0,
     }
+  }
+
+  #readLogBytes({ sequence, attempts }: RequestRecord): number {
+    return Number(this.#logBytes.get(sequence, attempts)?.["bytes"])
   }
 
   mark(): number {
@@ -259,6 +287,14 @@ export class RequestTable {
     const { bytes, blob, inline } = fromBody(body)
     this.#writeOutput.run(sequence, bytes, blob, inline)
   }
+}
+
+function sizeOf(output: Body | null): number | null {
+  return output === null ? null : fromBody(output).bytes
+}
+
+function fingerprintOf({ identity }: NewRequest): string | null {
+  return identity !== undefined && "fingerprint" in identity ? identity.fingerprint : null
 }
 
 /** AUTOINCREMENT remembers the largest sequence there ever was, also when its row is gone. */

@@ -15,7 +15,7 @@ import { toRecord } from "../rows.ts"
 /** Writes that make a request or end one that no runner holds. */
 export function requestWriters(
   db: DatabaseSync,
-  { requests, lanes, pools, now }: EngineContext,
+  { requests, repeats, lanes, pools, now }: EngineContext,
 ): Pick<Writers, "submit" | "cancel" | "failQueued" | "advance" | "recover"> {
   // Without the hint a million queued rows would be read one by one to find the few of a door.
   const open = db.prepare(`
@@ -24,7 +24,9 @@ export function requestWriters(
 
   return {
     submit(request) {
-      const { queueLengthMax } = request
+      const found = repeats.find(request, now())
+      if (found !== null) return found
+      const { queueLengthMax, identity } = request
       if (
         typeof queueLengthMax === "number" &&
         requests.queueLength(request.app) > queueLengthMax
@@ -35,6 +37,7 @@ export function requestWriters(
       const place = { sequence: requests.takeSequence(), turn: lanes.take(request) }
       const record = enqueue(request, place, now())
       requests.insert(record, request)
+      if (identity !== undefined) repeats.bind(record, identity, now())
       return record
     },
 
@@ -79,6 +82,8 @@ export function requestWriters(
           ended += 1
         }
       }
+      // After those ended whose callers are gone: they are not found again.
+      repeats.begin()
       return { ended }
     },
   }

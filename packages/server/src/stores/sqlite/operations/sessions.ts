@@ -3,14 +3,18 @@ import type { SessionHello, SessionResumption } from "../../../store.ts"
 import type { EngineContext } from "../engine.ts"
 import type { Writers } from "../messages.ts"
 
-/** A dead session is remembered longer than any runner keeps its outcomes. */
-const deadSessionMs = 24 * 60 * 60 * 1000
+/**
+ * A dead session is remembered longer than any runner keeps its outcomes, and a day longer than requests are kept by
+ * default, so that each of their attempts has its runner. A row takes some 200 bytes.
+ */
+const deadSessionMs = 31 * 24 * 60 * 60 * 1000
 const deadSessionsMax = 100_000
 
 /** Owns the rows of sessions, open and dead. A session that was closed never opens again. */
 export class SessionTable {
   readonly #isOpen: StatementSync
   readonly #isDead: StatementSync
+  readonly #isForeign: StatementSync
   readonly #write: StatementSync
   readonly #renew: StatementSync
   readonly #delete: StatementSync
@@ -20,14 +24,19 @@ export class SessionTable {
   constructor(db: DatabaseSync) {
     this.#isOpen = db.prepare("SELECT 1 FROM sessions WHERE session = ?")
     this.#isDead = db.prepare("SELECT 1 FROM dead_sessions WHERE session = ?")
+    this.#isForeign = db.prepare("SELECT 1 FROM sessions WHERE session = ? AND key_id IS NOT ?")
     this.#write = db.prepare(`
-      INSERT INTO sessions (session, runner, apps, renewed_at) VALUES (?, ?, ?, ?)
+      INSERT INTO sessions (session, runner, apps, renewed_at, opened_at, key_id)
+      VALUES (?, ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET runner = excluded.runner, apps = excluded.apps,
         renewed_at = excluded.renewed_at`)
     this.#renew = db.prepare("UPDATE sessions SET renewed_at = ? WHERE session = ?")
     this.#delete = db.prepare("DELETE FROM sessions WHERE session = ?")
     this.#bury = db.prepare(`
-      INSERT INTO dead_sessions (session, closed_at) VALUES (?, ?) ON CONFLICT DO NOTHING`)
+      INSERT INTO dead_sessions (session, closed_at, runner, opened_at)
+      SELECT asked.session, asked.closed_at, sessions.runner, sessions.opened_at
+      FROM (SELECT ? AS session, ? AS closed_at) AS asked LEFT JOIN sessions USING (session)
+      WHERE true ON CONFLICT DO NOTHING`)
     this.#forget = db.prepare(`
       DELETE FROM dead_sessions WHERE closed_at < ? OR rowid <= (
         SELECT max(rowid) - ? FROM dead_sessions)`)
@@ -41,8 +50,14 @@ export class SessionTable {
     return this.#isDead.get(session) !== undefined
   }
 
+  /** Is it open, and another key's? */
+  isForeign(session: string, key: string | null): boolean {
+    return this.#isForeign.get(session, key) !== undefined
+  }
+
   open(hello: SessionHello, now: number): void {
-    this.#write.run(hello.session, JSON.stringify(hello.runner), JSON.stringify(hello.apps), now)
+    const { session, runner, apps, key = null } = hello
+    this.#write.run(session, JSON.stringify(runner), JSON.stringify(apps), now, now, key)
   }
 
   renew(session: string, now: number): void {
@@ -50,8 +65,8 @@ export class SessionTable {
   }
 
   close(session: string, now: number): void {
-    this.#delete.run(session)
     this.#bury.run(session, now)
+    this.#delete.run(session)
     this.#forget.run(now - deadSessionMs, deadSessionsMax)
   }
 }
@@ -81,7 +96,8 @@ export function sessionWriters({
 
   return {
     openSession(hello) {
-      if (sessions.isDead(hello.session)) {
+      const isForeign = sessions.isForeign(hello.session, hello.key ?? null)
+      if (isForeign || sessions.isDead(hello.session)) {
         const leases = new Set([...hello.held.map((held) => held.lease), ...hello.unacked])
         return { expired: true, keep: [], abandon: [...leases], reassign: [] }
       }

@@ -1,0 +1,36 @@
+import { hash } from "node:crypto"
+import {
+  fingerprintText,
+  readIdempotencyKey,
+  type SubmitIdentity,
+} from "../../domain/idempotency.ts"
+import type { Door } from "../../domain/door.ts"
+import { badRequest, RefusedError } from "../answer.ts"
+import type { Call } from "../parts.ts"
+
+/** So many hex digits tell apart what is lost within a minute: 128 bits. */
+const fingerprintDigits = 32
+
+/** The idempotency key of a call; null when it has none. Throws a refusal for one that is malformed. */
+export function keyOf({ headers }: Call, lengthMax: number): string | null {
+  const read = readIdempotencyKey(headers, lengthMax)
+  if ("problem" in read) throw new RefusedError(badRequest(read.problem))
+  return read.key
+}
+
+/** By what a call is recognised when it comes again: its key, else what it says. */
+export function identityOf(
+  call: Call,
+  {
+    key,
+    door,
+    endpoint,
+    bodyHash,
+  }: { key: string | null; door: Door; endpoint: string; bodyHash: string },
+): SubmitIdentity {
+  if (key !== null) return { key, bodyHash }
+  const { account, headers, address } = call
+  const query = address.query.toString()
+  const text = fingerprintText({ account, door, endpoint, query, bodyHash, headers })
+  return { fingerprint: hash("sha256", text).slice(0, fingerprintDigits) }
+}
