@@ -53,7 +53,7 @@ interface Source {
 
 const files = listFiles(root)
 const sources = files
-  .filter((path) => /^(packages\/[^/]+\/(src|bin)|test|scripts)\//.test(path))
+  .filter((path) => /^(packages\/[^/]+\/(src|bin)|test|scripts|bench)\//.test(path))
   .filter((path) => /\.(ts|js|mjs)$/.test(path))
   .map(readSource)
 const productSources = sources.filter(

@@ -1,0 +1,30 @@
+import { defineApp } from "@tintype/app"
+import { logLineCount, logLineText } from "../load/log-line.ts"
+
+/** Says so much while it works that its status has something to tell. */
+const lines = defineApp({
+  id: "bench/lines",
+  endpoints: {
+    "/": {
+      raw: (input, context) => {
+        for (let line = 0; line < logLineCount; line += 1) context.log(logLineText(line))
+        return input
+      },
+    },
+  },
+})
+
+/** Answers with the moment at which it began, on the clock that all processes of the machine share. */
+const clock = defineApp({
+  id: "bench/clock",
+  endpoints: {
+    "/": {
+      raw: () => {
+        const startedAt = process.hrtime.bigint()
+        return Buffer.from(JSON.stringify({ startedAt: String(startedAt) }))
+      },
+    },
+  },
+})
+
+export default [lines, clock]
