@@ -77,7 +77,7 @@ function submits(random: Random, steps: Step[], healMs: number): string[] {
       fileBase: "http://127.0.0.1:3250/files",
     }
     // No two callers want the same, so whatever is found again is the caller's own.
-    if (door === "queue") request.identity = { fingerprint: id }
+    if (door === "queue") request.identity = { fingerprint: id, resendsBlindly: true }
     if (door === "queue" && random.chance(0.1)) request.noRetry = true
     if (random.chance(0.15)) request.startTimeoutMs = random.integer(50, 4_000)
     const patienceMs = door === "run" && random.chance(0.4) ? random.integer(1, 3_000) : null

@@ -176,17 +176,27 @@ describe("what was lost", () => {
     expect(canBeLost({ ...succeeded, door: "run" })).toBe(true)
   })
 
-  test("in a crash is what was submitted within the window before", () => {
-    expect(wasLostInCrash(record(), 1_000, 46_000, 45_000)).toBe(true)
-    expect(wasLostInCrash(record(), 1_000, 46_001, 45_000)).toBe(false)
-    expect(wasLostInCrash(cancelled("client_disconnected"), 1_000, 1_000, 45_000)).toBe(false)
+  test("in a crash is what was submitted within the window before, by one that repeats", () => {
+    const copy = { record: record(), submittedAt: 1_000, resendsBlindly: true }
+    expect(wasLostInCrash(copy, 46_000, 45_000)).toBe(true)
+    expect(wasLostInCrash(copy, 46_001, 45_000)).toBe(false)
+    const givenUp = { ...copy, record: cancelled("client_disconnected") }
+    expect(wasLostInCrash(givenUp, 1_000, 45_000)).toBe(false)
+  })
+
+  test("in a crash is of other callers what was submitted in the last moment", () => {
+    const copy = { record: record(), submittedAt: 1_000, resendsBlindly: false }
+    expect(wasLostInCrash(copy, 1_000 + answerLossMs, 45_000)).toBe(true)
+    expect(wasLostInCrash(copy, 1_001 + answerLossMs, 45_000)).toBe(false)
   })
 
   test("in a crash is of the runs what was answered in the last moment", () => {
     const run = { ...succeeded, door: "run" } as const
-    expect(wasLostInCrash(run, 1_000, 5_000 + answerLossMs, 45_000)).toBe(true)
-    expect(wasLostInCrash(run, 1_000, 5_001 + answerLossMs, 45_000)).toBe(false)
-    expect(wasLostInCrash({ ...run, finishedAt: null }, 1_000, 1_000, 45_000)).toBe(false)
-    expect(wasLostInCrash(record({ door: "run" }), 1_000, 1_000, 45_000)).toBe(false)
+    const copy = { record: run, submittedAt: 1_000, resendsBlindly: true }
+    expect(wasLostInCrash(copy, 5_000 + answerLossMs, 45_000)).toBe(true)
+    expect(wasLostInCrash(copy, 5_001 + answerLossMs, 45_000)).toBe(false)
+    const open = { ...copy, record: { ...run, finishedAt: null } }
+    expect(wasLostInCrash(open, 1_000, 45_000)).toBe(false)
+    expect(wasLostInCrash({ ...copy, record: record({ door: "run" }) }, 1_000, 45_000)).toBe(false)
   })
 })

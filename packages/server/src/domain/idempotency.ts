@@ -11,8 +11,8 @@ import type { RequestRecord } from "./request.ts"
 /** How a submit is recognised when it comes again; the hashes are SHA-256, in hex. */
 export type SubmitIdentity =
   | { key: string; bodyHash: string }
-  /** Of `fingerprintText`; its first 16 bytes do. */
-  | { fingerprint: string }
+  /** Of `fingerprintText`; its first 16 bytes do. And whether its caller repeats a call whose answer it did not get. */
+  | { fingerprint: string; resendsBlindly: boolean }
 
 export interface IdempotencySettings {
   /** How long a key stands for its first request. */
@@ -135,17 +135,26 @@ export function wasLost(closed: ClosedConnection): boolean {
   return closed.resendsBlindly && closed.answeredMs <= answerLossMs
 }
 
+/** The newest copy of a submit, as far as the store knows it. */
+export interface NewestCopy {
+  record: RequestRecord
+  submittedAt: number
+  resendsBlindly: boolean
+}
+
 /**
- * Does the submit count as lost, now that the server has died, at `diedAt` as far as is known? A run has its answer when it
- * ends, so of those only the last ones can have lost it. What was named is not asked about.
+ * Does the submit count as lost, now that the server has died, at `diedAt` as far as is known? What was named is not asked
+ * about. Of callers who do not repeat blindly only what was being answered in the last moment can be: equal submits of
+ * theirs that were answered before are as many requests as they are. So with runs, which have their answer when they end.
  */
 export function wasLostInCrash(
-  record: RequestRecord,
-  submittedAt: number,
+  { record, submittedAt, resendsBlindly }: NewestCopy,
   diedAt: number,
   resendWindowMs: number,
 ): boolean {
-  if (!canBeLost(record) || diedAt - submittedAt > resendWindowMs) return false
-  if (record.door === "queue") return true
+  if (!canBeLost(record)) return false
+  if (record.door === "queue") {
+    return diedAt - submittedAt <= (resendsBlindly ? resendWindowMs : answerLossMs)
+  }
   return record.finishedAt !== null && diedAt - record.finishedAt <= answerLossMs
 }

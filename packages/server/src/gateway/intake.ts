@@ -62,7 +62,8 @@ export async function takeRequest(
 ): Promise<TakenRequest> {
   const { parts, repeats } = gateway
   const { query } = call.address
-  const key = keyOf(call, parts.config.idempotency.keyLengthMax)
+  const { keyLengthMax, blindResenders } = parts.config.idempotency
+  const key = keyOf(call, keyLengthMax)
   const asked = webhookOfQuery(call)
   const lifecycle = readLifecycle(call)
   refuseTooFast(gateway, call)
@@ -92,7 +93,7 @@ export async function takeRequest(
     storeIo: parseFlag(call.headers[requestHeaders.storeIo]) !== false,
     lifecycle,
     queueLengthMax: readQueueLengthMax(query, door),
-    identity: identityOf(call, { key, door, endpoint: endpoint.id, bodyHash }),
+    identity: identityOf(call, { key, door, endpoint: endpoint.id, bodyHash }, blindResenders),
   })
   // In the same tick: the claim that follows from it joins the commit of the submit.
   parts.hints.work(endpoint.app)

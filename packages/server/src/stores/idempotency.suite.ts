@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { defaultConfig } from "../config.ts"
-import type { SubmitIdentity } from "../domain/idempotency.ts"
+import { answerLossMs, type SubmitIdentity } from "../domain/idempotency.ts"
 import type { NewRequest, RequestRecord } from "../domain/request.ts"
 import type { Store } from "../store.ts"
 import {
@@ -15,7 +15,10 @@ import {
 const { keyTtlMs, resendWindowMs } = defaultConfig.idempotency
 
 const keyed = (key: string, bodyHash = "h1"): SubmitIdentity => ({ key, bodyHash })
-const unkeyed = (fingerprint = "f1"): SubmitIdentity => ({ fingerprint })
+const unkeyed = (fingerprint = "f1", resendsBlindly = true): SubmitIdentity => ({
+  fingerprint,
+  resendsBlindly,
+})
 
 /** An attempt of what is next in the app, and its answer. */
 async function answerNext(store: Store, app: string): Promise<void> {
@@ -249,6 +252,11 @@ export function describeCrashLosses(name: string, { newPath, open, die }: CrashS
       return await store.submit(newRequest({ door: "run", identity: unkeyed(fingerprint) }))
     }
 
+    /** By a caller who does not send it again by itself. */
+    async function submitOnce(fingerprint: string): Promise<RequestRecord> {
+      return await store.submit(newRequest({ identity: unkeyed(fingerprint, false) }))
+    }
+
     async function crash(downMs = 1_000): Promise<void> {
       path = await die(path)
       now += downMs
@@ -279,6 +287,15 @@ export function describeCrashLosses(name: string, { newPath, open, die }: CrashS
         const again = await store.submit(newRequest({ identity: unkeyed(fingerprint) }))
         expect(again.id === id).toBe(fingerprint === "last")
       }
+    })
+
+    test("of callers who do not repeat blindly only what came in the last moment is lost", async () => {
+      const answered = await submitOnce("answered")
+      now += answerLossMs + 1
+      const last = await submitOnce("last")
+      await crash()
+      expect((await submitOnce("answered")).id).not.toBe(answered.id)
+      expect((await submitOnce("last")).id).toBe(last.id)
     })
 
     test("an old request whose copy came just before is lost with it", async () => {

@@ -4,6 +4,7 @@ import type { Idempotency } from "../../config.ts"
 import { wasLost } from "../../domain/idempotency.ts"
 import { type Store, StoreError } from "../../store.ts"
 import type { Call, GatewayLogEntry } from "../parts.ts"
+import { isBlindResender } from "./submit-identity.ts"
 
 export interface AnswerWatchParts {
   store: Pick<Store, "markLost">
@@ -95,11 +96,10 @@ export class AnswerWatch {
   }
 
   #callerOf({ headers, httpVersionMinor }: IncomingMessage) {
-    const agent = headers["user-agent"] ?? ""
     const asked = headers.connection?.toLowerCase() ?? (httpVersionMinor === 0 ? "close" : "")
     return {
       endsWithAnswer: asked.split(",").some((word) => word.trim() === "close"),
-      resendsBlindly: this.#parts.settings.blindResenders.some((one) => agent.startsWith(one)),
+      resendsBlindly: isBlindResender(headers, this.#parts.settings.blindResenders),
     }
   }
 

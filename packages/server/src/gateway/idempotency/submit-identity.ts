@@ -1,4 +1,5 @@
 import { hash } from "node:crypto"
+import type { IncomingHttpHeaders } from "node:http"
 import {
   fingerprintText,
   readIdempotencyKey,
@@ -18,19 +19,33 @@ export function keyOf({ headers }: Call, lengthMax: number): string | null {
   return read.key
 }
 
+/** Is the caller a program that repeats a call whose answer it did not get? */
+export function isBlindResender(
+  { "user-agent": agent = "" }: IncomingHttpHeaders,
+  blindResenders: string[],
+): boolean {
+  return blindResenders.some((one) => agent.startsWith(one))
+}
+
+interface Submitted {
+  key: string | null
+  door: Door
+  endpoint: string
+  bodyHash: string
+}
+
 /** By what a call is recognised when it comes again: its key, else what it says. */
 export function identityOf(
   call: Call,
-  {
-    key,
-    door,
-    endpoint,
-    bodyHash,
-  }: { key: string | null; door: Door; endpoint: string; bodyHash: string },
+  { key, door, endpoint, bodyHash }: Submitted,
+  blindResenders: string[],
 ): SubmitIdentity {
   if (key !== null) return { key, bodyHash }
   const { account, headers, address } = call
   const query = address.query.toString()
   const text = fingerprintText({ account, door, endpoint, query, bodyHash, headers })
-  return { fingerprint: hash("sha256", text).slice(0, fingerprintDigits) }
+  return {
+    fingerprint: hash("sha256", text).slice(0, fingerprintDigits),
+    resendsBlindly: isBlindResender(headers, blindResenders),
+  }
 }

@@ -256,6 +256,7 @@ const migrations: readonly string[] = [
   // index of fingerprints. `clean` says whether the last life of the server closed its store.
   `
   ALTER TABLE requests ADD COLUMN fingerprint TEXT;
+  ALTER TABLE requests ADD COLUMN resends_blindly INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE requests ADD COLUMN named INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE requests ADD COLUMN lost_at INTEGER;
   ALTER TABLE requests ADD COLUMN resubmitted_at INTEGER;

@@ -15,6 +15,7 @@ import { type RequestRow, toRecord } from "./rows.ts"
 
 /** What a repeat is recognised by, in the columns of its request. */
 interface RepeatRow extends RequestRow {
+  resends_blindly: number
   lost_at: number | null
   resubmitted_at: number | null
 }
@@ -25,10 +26,9 @@ const candidatesMax = 64
 const expiredMax = 2
 
 /**
- * Owns the keys of requests, and in the rows of `requests` what a repeat is recognised by: `fingerprint`, `named`,
- * `lost_at` (its newest copy was lost then), `resubmitted_at` and `newest_copy` (its newest copy came then, under this id).
- * Only lost rows are in the index
- * that a submit looks into. In `lives` it keeps whether the last life of the store ended cleanly.
+ * Owns the keys of requests, and in the rows of `requests` what a repeat is recognised by: `fingerprint`,
+ * `resends_blindly`, `named`, `lost_at` (its newest copy was lost then), `resubmitted_at` and `newest_copy` (its newest
+ * copy came then, under this id). Only lost rows are in the index that a submit looks into. In `lives` it keeps whether the last life of the store ended cleanly.
  */
 export class Repeats {
   readonly #settings: IdempotencySettings
@@ -182,8 +182,12 @@ export class Repeats {
     const since = diedAt - resendWindowMs
     const lost: number[] = []
     const judge = (row: RepeatRow) => {
-      const cameAt = row.resubmitted_at ?? row.submitted_at
-      const isLost = wasLostInCrash(toRecord(row), cameAt, diedAt, resendWindowMs)
+      const copy = {
+        record: toRecord(row),
+        submittedAt: row.resubmitted_at ?? row.submitted_at,
+        resendsBlindly: row.resends_blindly === 1,
+      }
+      const isLost = wasLostInCrash(copy, diedAt, resendWindowMs)
       if (isLost && row.lost_at === null) lost.push(row.sequence)
     }
     for (const row of this.#recent.submitted.iterate() as unknown as Iterable<RepeatRow>) {

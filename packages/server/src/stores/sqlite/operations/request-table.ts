@@ -70,8 +70,8 @@ export class RequestTable {
     this.#insert = db.prepare(`
       INSERT INTO requests (sequence, id, account, door, app, endpoint, path, priority, webhook, turn,
         state, attempts, attempts_counted, no_retry, start_deadline, store_io, lifecycle, submitted_at,
-        version, pool, fingerprint)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+        version, pool, fingerprint, resends_blindly)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#update = db.prepare(`
       UPDATE requests SET state = ?, attempts = ?, attempts_counted = ?, lease = ?, session = ?,
         started_at = ?, not_before = ?, held = ?, stored_seq = CASE WHEN attempts = ? THEN stored_seq ELSE 0 END,
@@ -106,6 +106,7 @@ export class RequestTable {
   /** Throws `limited`; see `Pools`. */
   insert(record: RequestRecord, request: NewRequest): void {
     const pool = this.#pools.enter(request)
+    const sent = unkeyed(request)
     this.#insert.run(
       record.sequence,
       record.id,
@@ -127,7 +128,8 @@ export class RequestTable {
       record.submittedAt,
       record.version,
       pool,
-      fingerprintOf(request),
+      sent.fingerprint,
+      sent.resendsBlindly ? 1 : 0,
     )
     const { bytes, blob, inline } = fromBody(request.input)
     const headers = JSON.stringify(request.headers)
@@ -293,8 +295,10 @@ function sizeOf(output: Body | null): number | null {
   return output === null ? null : fromBody(output).bytes
 }
 
-function fingerprintOf({ identity }: NewRequest): string | null {
-  return identity !== undefined && "fingerprint" in identity ? identity.fingerprint : null
+/** How it is recognised when it comes again without a key. */
+function unkeyed({ identity }: NewRequest) {
+  if (identity !== undefined && "fingerprint" in identity) return identity
+  return { fingerprint: null, resendsBlindly: false }
 }
 
 /** AUTOINCREMENT remembers the largest sequence there ever was, also when its row is gone. */
