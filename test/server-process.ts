@@ -70,7 +70,8 @@ export function spawnServerProcess(options: ServerOptions & { data: string }): S
   const own = [bin, "serve", "--port", "0", "--data", data, "--log", "json"]
   const [command, ...args] = [...(options.wrapper ?? []), process.execPath, ...own]
   const child = spawn(command!, [...args, ...(options.args ?? [])], {
-    env: { ...process.env, TINTYPE_PACE: "0", ...options.env },
+    // A server starts as it does for users, without what the tests have compiled before.
+    env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: "1", TINTYPE_PACE: "0", ...options.env },
     cwd: options.cwd ?? (options.config === undefined ? process.cwd() : data),
     stdio: ["ignore", "pipe", "pipe"],
   })
