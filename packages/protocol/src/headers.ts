@@ -56,7 +56,7 @@ const startTimeoutMsMax = 10 * 365 * 24 * 3_600_000
 
 /**
  * How long a caller gives its request to start, in milliseconds; null when it does not say, or says it malformed. The
- * newer of the two headers wins where it is well-formed.
+ * newer of the two headers wins.
  *
  *     parseStartTimeout({ "x-fal-request-timeout": "30.0" }) // 30000
  */
@@ -64,7 +64,7 @@ export function parseStartTimeout(
   headers: Record<string, string | string[] | undefined>,
 ): number | null {
   const { startTimeout, requestTimeout } = requestHeaders
-  return parseSeconds(headers[startTimeout]) ?? parseSeconds(headers[requestTimeout])
+  return parseSeconds(headers[startTimeout] ?? headers[requestTimeout])
 }
 
 function parseSeconds(value: string | string[] | undefined): number | null {

@@ -28,6 +28,7 @@ export {
   preferWaitMax,
   requestHeaders,
   responseHeaders,
+  startTimeoutMsMin,
   strippedFromCaller,
 } from "./headers.ts"
 export {

@@ -148,7 +148,9 @@ export class Runner {
       this.#attempts.get(lease)?.events.stored(storedSeq)
     }
     for (const attempt of this.#attempts.values()) this.#sayAgain(attempt)
-    this.#note(`Linked; ${this.#attempts.size} attempts go on, ${frame.abandon.length} given up.`)
+    const held = this.#attempts.size
+    const going = held === 1 ? "1 attempt goes on" : `${held} attempts go on`
+    this.#note(`Linked; ${going}, ${frame.abandon.length} given up.`)
     if (this.#retiring !== null) this.#link.send({ type: "retire", why: this.#retiring })
     this.#grant()
   }

@@ -8,11 +8,12 @@ import { openDiskBlobs } from "./blobs/disk/disk-blobs.ts"
 import { appModules, readAppRows } from "./apps/served-apps.ts"
 import { systemClock } from "./clock.ts"
 import type { Config } from "./config.ts"
-import { openDataFolder, type DataFolder } from "./data-folder.ts"
+import { openDataFolder, type DataFolder, StartError } from "./data-folder.ts"
 import { Dispatcher } from "./dispatcher/dispatcher.ts"
 import { LinkServer } from "./dispatcher/link/link-server.ts"
 import type { LocalRunner } from "./dispatcher/local-runner.ts"
 import { Transfers } from "./dispatcher/link/transfers.ts"
+import { leaseId } from "./domain/lease.ts"
 import type { RequestRecord } from "./domain/request.ts"
 import { createGateway } from "./gateway/gateway.ts"
 import type { GatewayParts } from "./gateway/parts.ts"
@@ -25,7 +26,7 @@ import { ServerLog, type LogStreams } from "./log/server-log.ts"
 import { Deliverer, type DelivererParts } from "./webhooks/deliverer.ts"
 import { openSigningKey, publicHalf } from "./webhooks/signing-key.ts"
 import { SnapshotCache } from "./snapshot-cache.ts"
-import type { AppRow, Store } from "./store.ts"
+import { type AppRow, type Store, StoreError } from "./store.ts"
 import { openSqliteStore } from "./stores/sqlite/sqlite-store.ts"
 
 /** The exit code after a failed commit: start the process again, recovery decides what happened. */
@@ -46,7 +47,7 @@ export interface TintypeServer {
 
 /**
  * Puts a whole server together and resolves when it listens. Rejects with a `StartError`, whose message is for a person,
- * when the port is taken, the data folder is in use or a key is missing.
+ * when the port is taken, the data folder is in use or unusable, or a key is missing.
  */
 export async function startServer(
   config: Config,
@@ -165,7 +166,7 @@ function makeLinks(
 }
 
 function newLease(): string {
-  return randomBytes(16).toString("hex")
+  return leaseId(Date.now(), randomBytes(16).toString("hex"))
 }
 
 async function openStore(
@@ -190,6 +191,10 @@ async function openStore(
       log.write({ event: "commit_failed", error })
       process.exit(exitRestart)
     },
+  }).catch((cause: unknown) => {
+    // A file of another kind, or of a newer build: for a person to decide.
+    if (!(cause instanceof StoreError && cause.code === "corrupt")) throw cause
+    throw new StartError("data_unusable", cause.message, { cause })
   })
 }
 

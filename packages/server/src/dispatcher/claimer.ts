@@ -6,7 +6,7 @@ import type { RunnerSession } from "./runner-session.ts"
 export interface ClaimerParts {
   store: Pick<Store, "claim" | "appsWithWork" | "queueLength">
   sessions: ReadonlyMap<string, RunnerSession>
-  /** 128 random bits, hex. */
+  /** See `leaseId`; 128 bits of it are random. */
   newLease: () => string
   clock: Clock
   log: (entry: Record<string, unknown>) => void

@@ -56,7 +56,7 @@ describe("an idempotency key", () => {
 
   test("is one", () => {
     expect(read({ "idempotency-key": "a", "x-idempotency-key": "b" })).toEqual({
-      problem: "Idempotency-Key and X-Idempotency-Key name different keys",
+      problem: "The headers name different idempotency keys",
     })
   })
 

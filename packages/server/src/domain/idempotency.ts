@@ -56,7 +56,7 @@ export function readIdempotencyKey(
   const [key = null, second] = given
   if (key === null) return { key }
   if (second !== undefined) {
-    return { problem: "Idempotency-Key and X-Idempotency-Key name different keys" }
+    return { problem: "The headers name different idempotency keys" }
   }
   const wellFormed = key.length <= lengthMax && /^[\x20-\x7e]+$/.test(key)
   if (wellFormed) return { key }

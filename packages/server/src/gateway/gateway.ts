@@ -211,6 +211,8 @@ async function send(
   }
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
   response.statusCode = status
+  // Node has no words for it, and clients show them to people.
+  if (status === 499) response.statusMessage = "Client Closed Request"
   if (typeof body === "function") {
     response.flushHeaders()
     // The head is sent, so an error can only be shown by an end that is none.
@@ -221,22 +223,23 @@ async function send(
     await pipeline(body, response).catch(() => response.destroy())
     return
   }
-  await sendBytes(exchange, typeof body === "string" ? Buffer.from(body) : body)
+  await sendWhole(exchange, body)
 }
 
-async function sendBytes(exchange: Exchange, bytes: Uint8Array | null): Promise<void> {
+/** A body that is a string leaves in one write with its head. */
+async function sendWhole(exchange: Exchange, body: string | Uint8Array | null): Promise<void> {
   const { raw, response, discardBytesMax } = exchange
-  if (bytes === null) {
+  if (body === null) {
     response.end()
     return
   }
-  response.setHeader("content-length", bytes.byteLength)
+  response.setHeader("content-length", Buffer.byteLength(body))
   if (hasUnreadBody(raw) && response.getHeader("connection") !== "close") {
     // The caller has its answer at once, but the connection stays until it has said all it wanted to say.
-    response.write(bytes)
+    response.write(body)
     await discardBody(raw, discardBytesMax)
     response.end()
     return
   }
-  response.end(bytes)
+  response.end(body)
 }

@@ -2,21 +2,14 @@ import { hash } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import type { Readable } from "node:stream"
 import { setImmediate } from "node:timers/promises"
-import {
-  type EndpointId,
-  parseFlag,
-  parseStartTimeout,
-  platformErrorAnswer,
-  requestHeaders,
-  strippedFromCaller,
-} from "@tintype/protocol"
+import { type EndpointId, platformErrorAnswer, strippedFromCaller } from "@tintype/protocol"
 import { BlobError } from "../blob.ts"
-import type { Door, Priority } from "../domain/door.ts"
-import { LifecycleError, type ObjectLifecycle, parseLifecycle } from "../domain/object-lifecycle.ts"
+import type { Door } from "../domain/door.ts"
 import type { Body, RequestRecord } from "../domain/request.ts"
 import type { AppRow } from "../store.ts"
 import type { Caller } from "./access/caller.ts"
 import { badRequest, RefusedError, refusal } from "./answer.ts"
+import { readSubmitOptions } from "./doors/submit-options.ts"
 import { webhookOfBody, webhookOfQuery } from "./doors/webhook-target.ts"
 import { identityOf, keyOf } from "./idempotency/submit-identity.ts"
 import type { Call, Gateway, GatewayParts } from "./parts.ts"
@@ -61,11 +54,10 @@ export async function takeRequest(
   door: Door,
 ): Promise<TakenRequest> {
   const { parts, repeats } = gateway
-  const { query } = call.address
   const { keyLengthMax, blindResenders } = parts.config.idempotency
   const key = keyOf(call, keyLengthMax)
   const asked = webhookOfQuery(call)
-  const lifecycle = readLifecycle(call)
+  const options = readSubmitOptions(call, door)
   refuseTooFast(gateway, call)
   const { bodyBytesMax } = parts.config.limits
   const ownMax = call.caller.key?.limits.bodyBytesMax ?? bodyBytesMax
@@ -83,16 +75,11 @@ export async function takeRequest(
     app: endpoint.app,
     endpoint: endpoint.id,
     path: endpoint.path === "" ? "/" : endpoint.path,
-    priority: readPriority(call, door),
+    ...options,
     webhook,
     input,
     headers: headersForApp(call),
     fileBase: call.address.fileBase,
-    noRetry: parseFlag(call.headers[requestHeaders.noRetry]) === true,
-    startTimeoutMs: parseStartTimeout(call.headers),
-    storeIo: parseFlag(call.headers[requestHeaders.storeIo]) !== false,
-    lifecycle,
-    queueLengthMax: readQueueLengthMax(query, door),
     identity: identityOf(call, { key, door, endpoint: endpoint.id, bodyHash }, blindResenders),
   })
   // In the same tick: the claim that follows from it joins the commit of the submit.
@@ -112,20 +99,6 @@ async function discardCopy({ blobs }: GatewayParts, body: Body): Promise<void> {
   if ("blob" in body) await blobs.delete(body.blob).catch(() => {})
 }
 
-/** Of the files that the app will make. One that cannot be understood is refused: the caller may have meant them private. */
-function readLifecycle({ headers }: Call): ObjectLifecycle | null {
-  const name = requestHeaders.lifecyclePreference
-  const given = headers[name]
-  try {
-    return parseLifecycle(Array.isArray(given) ? given.join(", ") : given)
-  } catch (error) {
-    if (error instanceof LifecycleError) {
-      throw new RefusedError(badRequest(`${name} is not valid: ${error.message}`))
-    }
-    throw error
-  }
-}
-
 /** The rate of the account, and the key's own where it is narrower. */
 function refuseTooFast({ parts, rates }: Gateway, { account, caller }: Call): void {
   const { requestsPerSecondMax } = parts.config.limits
@@ -137,18 +110,6 @@ function refuseTooFast({ parts, rates }: Gateway, { account, caller }: Call): vo
   if (wait === null) return
   const extra = { retryAfterSeconds: wait }
   throw new RefusedError(platformErrorAnswer("request_rate_limit", undefined, extra))
-}
-
-/** The store decides by it, in the transaction that would take the request. */
-function readQueueLengthMax(query: URLSearchParams, door: Door): number | null {
-  const given = query.get("fal_max_queue_length") ?? ""
-  return door === "queue" && /^\d{1,15}$/.test(given) ? Number(given) : null
-}
-
-/** Only the queue has priorities, and an unknown one is the normal one. */
-function readPriority(call: Call, door: Door): Priority {
-  const asked = call.headers[requestHeaders.queuePriority]
-  return door === "queue" && String(asked).trim().toLowerCase() === "low" ? "low" : "normal"
 }
 
 function headersForApp(call: Call): Record<string, string> {
@@ -176,6 +137,8 @@ export async function readBody(
   const length = Number(raw.headers["content-length"] ?? 0)
   if (length > bodyBytesMax) throw new RefusedError(tooLarge(bodyBytesMax))
   const json = isJsonType(raw.headers["content-type"])
+  const arrived = takeArrived(raw, Math.min(inlineBytesMax, bodyBytesMax))
+  if (arrived !== null) return receive(arrived, json)
   const source = withPace(raw, {
     graceMs: parts.config.timing.bodyGraceMs,
     bytesPerSecondMin: parts.config.limits.bodyBytesPerSecondMin,
@@ -195,8 +158,17 @@ export async function readBody(
     // Lets go of a body that is refused half-way. Not awaited: a chunk may still be waited for.
     void source.return(undefined)
   }
-  const inline = head.length === 1 && head[0] !== undefined ? head[0] : Buffer.concat(head)
-  if (json && bytes > 0 && !isJson(inline)) throw new RefusedError(notJson())
+  return receive(Buffer.concat(head), json)
+}
+
+/** A body that came with its head, as most small ones do, is taken at once; null: there is more to wait for. */
+function takeArrived(raw: IncomingMessage, bytesMax: number): Uint8Array | null {
+  if (!raw.complete || raw.readableLength > bytesMax) return null
+  return (raw.read() as Buffer | null) ?? Buffer.alloc(0)
+}
+
+function receive(inline: Uint8Array, json: boolean): ReceivedBody {
+  if (json && inline.byteLength > 0 && !isJson(inline)) throw new RefusedError(notJson())
   return { body: { inline }, sha256: hash("sha256", inline) }
 }
 

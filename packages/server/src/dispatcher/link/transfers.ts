@@ -21,7 +21,7 @@ export interface TransferParts {
 
 type Exchange = { request: IncomingMessage; response: ServerResponse; url: URL }
 
-const route = /^\/_\/transfer\/([0-9a-f]{32})\/(input|output|files\/([^?]+))$/
+const route = /^\/_\/transfer\/([0-9a-f]{32,44})\/(input|output|files\/([^?]+))$/
 
 /** A file's name below `/files/`; 128 random bits of it make it unguessable. */
 const fileName = /^b\/[0-9a-f]{8}\/[A-Za-z0-9_-]{22}\.[a-z0-9]{1,8}$/

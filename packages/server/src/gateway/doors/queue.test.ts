@@ -127,9 +127,6 @@ describe("submit", () => {
   it.each([
     [{ "x-fal-request-timeout": "30.0" }, 30_000],
     [{ "x-fal-request-start-timeout": "0.1", "x-fal-request-timeout": "30" }, 100],
-    [{ "x-fal-request-start-timeout": "soon", "x-fal-request-timeout": "30" }, 30_000],
-    [{ "x-fal-request-timeout": "0.09" }, null],
-    [{ "x-fal-request-timeout": "-1" }, null],
     [{}, null],
   ])(
     "gives the request the start deadline that its caller asks for [%o: %s ms]",
@@ -144,11 +141,36 @@ describe("submit", () => {
   )
 
   it.each([
+    ["x-fal-request-timeout", "soon", "a number of seconds, at least 0.1"],
+    ["x-fal-request-timeout", "0.09", "a number of seconds, at least 0.1"],
+    ["x-fal-request-start-timeout", "-1", "a number of seconds, at least 0.1"],
+    ["x-fal-no-retry", "perhaps", "1 or 0"],
+    ["x-fal-store-io", "off", "1 or 0"],
+  ])("refuses an option that cannot be understood [%s: %s]", async (name, value, wanted) => {
+    for (const path of ["/queue/fal-ai/flux/dev", "/run/fal-ai/flux/dev"]) {
+      const answer = await gateway.call("POST", path, { headers: { [name]: value }, body: "{}" })
+      expect(answer.status).toBe(400)
+      expect(answer.json).toEqual({
+        detail: `${name} must be ${wanted}`,
+        error_type: "bad_request",
+      })
+    }
+    expect(await gateway.store.queueLength("fal-ai/flux")).toBe(0)
+  })
+
+  it.each(["many", "-1", "1.5"])("refuses fal_max_queue_length=%s", async (value) => {
+    const path = `/queue/fal-ai/flux/dev?fal_max_queue_length=${value}`
+    const answer = await gateway.call("POST", path, { body: "{}" })
+    expect(answer.status).toBe(400)
+    expect(answer.json["detail"]).toBe("fal_max_queue_length must be a whole number, 0 or more")
+  })
+
+  it.each([
     ["1", true],
     ["True", true],
     ["yes", true],
     ["0", false],
-    ["perhaps", false],
+    ["", false],
   ])(
     "gives a request one attempt when its caller wants no retry [%s: %s]",
     async (value, noRetry) => {
@@ -466,6 +488,8 @@ it.each([
   ["PUT", "status", "GET, HEAD"],
   ["DELETE", "status", "GET, HEAD"],
   ["GET", "cancel", "PUT"],
+  ["POST", "cancel", "PUT"],
+  ["POST", "status", "GET, HEAD"],
   ["PROPFIND", "/queue/fal-ai/flux/dev", "POST"],
 ])("%s %s is 405 and names %s", async (method, path, allow) => {
   const full = path.startsWith("/") ? path : requestPath(randomUUID(), `/${path}`)

@@ -101,6 +101,8 @@ describe("an idempotency key on the queue", () => {
     expect(again.json["request_id"]).toBe(first.json["request_id"])
     const both = { ...headers, "x-idempotency-key": "other" }
     expect((await gateway.call("POST", path, { headers: both, body: "{}" })).status).toBe(400)
+    const twice = { ...json, "idempotency-key": ["one", "two"] }
+    expect((await gateway.call("POST", path, { headers: twice, body: "{}" })).status).toBe(400)
   })
 
   it.each([

@@ -30,6 +30,7 @@ export class Lanes {
   readonly #writeClock: StatementSync
   readonly #readLane: StatementSync
   readonly #writeLane: StatementSync
+  readonly #outlived: StatementSync
   readonly #prune: StatementSync
 
   constructor(db: DatabaseSync) {
@@ -43,6 +44,7 @@ export class Lanes {
     this.#writeLane = db.prepare(`
       INSERT INTO lanes (app, account, priority, last) VALUES (?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET last = excluded.last`)
+    this.#outlived = db.prepare("SELECT 1 FROM lanes WHERE app = ? AND last <= ? LIMIT 1")
     this.#prune = db.prepare(`
       DELETE FROM lanes WHERE (app, account, priority) IN (
         SELECT app, account, priority FROM lanes WHERE app = ? AND last <= ? LIMIT ?)`)
@@ -98,7 +100,10 @@ export class Lanes {
       this.#touchedApps.add(app)
     }
     for (const app of this.#touchedApps) {
-      this.#prune.run(app, this.#clock(app), prunedMax + 2 * written)
+      const clock = this.#clock(app)
+      // Nearly always there is none, and to ask costs a tenth of a DELETE that finds nothing.
+      if (this.#outlived.get(app, clock) === undefined) continue
+      this.#prune.run(app, clock, prunedMax + 2 * written)
     }
     this.#forgetBatch()
   }
