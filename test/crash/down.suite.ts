@@ -22,14 +22,14 @@ const lineEveryMs = 50
 
 /** A server that is killed in the middle of an attempt and stays away for a while. */
 export function downSuite(downMs: number): void {
-  let data: string
-
-  afterEach(async () => {
-    await killProcessesOf(data)
-    await removeDataFolder(data)
-  })
-
   describe(`a server that was killed and is down for ${downMs / 1_000} s`, () => {
+    let data: string
+
+    afterEach(async () => {
+      await killProcessesOf(data)
+      await removeDataFolder(data)
+    })
+
     it(
       "finds its runner at work: one start, one attempt, logs gapless and unrepeated",
       async () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
@@ -177,6 +177,17 @@ describe("a start that cannot go on says why in one line and exits 2", () => {
     expect(second.stderr[0]).toContain(data)
     await until("the holder still answers", async () => (await fetch(`${holder.url}/health`)).ok)
     await holder.kill("SIGTERM")
+  })
+
+  it("a database that is none, with its path", async () => {
+    const data = join(folder, "data")
+    await mkdir(data)
+    await writeFile(join(data, "tintype.sqlite"), "no database\n")
+    const server = spawnServerProcess({ data })
+    expect(await server.closed).toBe(2)
+    expect(server.stderr).toEqual([
+      `Cannot open ${join(data, "tintype.sqlite")}: file is not a database`,
+    ])
   })
 
   it("a port that is taken, with its number", async () => {

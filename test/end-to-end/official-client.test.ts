@@ -106,7 +106,11 @@ describe("the official JavaScript client, unmodified", () => {
     await fal.queue.cancel("test/probe", { requestId: running.request_id })
     await untilStatus(fal, running.request_id, "COMPLETED")
     const outcome = await caught(fal.queue.result("test/probe", { requestId: running.request_id }))
-    expect(outcome).toMatchObject({ status: 499, body: { error_type: "client_cancelled" } })
+    expect(outcome).toMatchObject({
+      status: 499,
+      message: "Client Closed Request",
+      body: { error_type: "client_cancelled" },
+    })
 
     const done = await fal.subscribe("test/probe", { input: {}, pollInterval: 20 })
     const late = await caught(fal.queue.cancel("test/probe", { requestId: done.requestId }))

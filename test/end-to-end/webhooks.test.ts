@@ -140,7 +140,7 @@ describe("a webhook asked for with the official client", () => {
     const tintype = async (...argv: string[]) =>
       (await runFile(process.execPath, [bin, "webhooks", ...argv], { env })).stdout
     expect(await tintype("list", "--limit", "1")).toMatch(
-      new RegExp(`^${id} {2}delivered {2}1 try`),
+      new RegExp(`^${id} {2}delivered {2}1 try`, "m"),
     )
     await tintype("resend", id)
     const [first, second] = await receiver.count(2)

@@ -214,6 +214,7 @@ test.each([
   [["run", "flux"], '"flux" is not an endpoint'],
   [["run", "../../etc/passwd"], "is not an endpoint"],
   [["run", "a/b?c=d"], "is not an endpoint"],
+  [["models", "flux"], 'tintype models takes flags only, not "flux"'],
   [["models", "--url", "ftp://x"], '"ftp://x" is not an http:// or https:// address'],
   [["serve", "4000"], 'tintype serve takes flags only, not "4000"'],
   [["serve", "--prot", "1"], "Unknown flag --prot; did you mean --port?"],

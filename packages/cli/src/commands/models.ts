@@ -4,7 +4,7 @@ import { QueueCalls } from "../queue/queue-calls.ts"
 import type { Model } from "../queue/wire-reading.ts"
 import { contactServer } from "../server-contact.ts"
 import type { Terminal } from "../terminal.ts"
-import { CommandError, exitCodes, printable } from "../terminal.ts"
+import { CommandError, exitCodes, printable, UsageError } from "../terminal.ts"
 
 export const modelsFlags = {
   url: { type: "string" },
@@ -16,6 +16,9 @@ const pagesMax = 1_000
 /** `tintype models`: what the server can run. */
 export async function listModels(argv: string[], terminal: Terminal): Promise<number> {
   const flags = parseFlags(argv, modelsFlags)
+  if (flags.words.length > 0) {
+    throw new UsageError(`tintype models takes flags only, not ${JSON.stringify(flags.words[0])}`)
+  }
   const note = (line: string): unknown => terminal.err.write(`${line}\n`)
   const contact = await contactServer(flags.strings["url"], terminal, note)
   try {

@@ -170,7 +170,7 @@ test.each([
   [["show"], /takes one request id/],
   [["show", "r1", "--state", "failed"], /takes no --state/],
   [["show", "r1", "--limit", "5"], /takes no --limit/],
-  [["list", "--limit", "0"], /--limit must be/],
+  [["list", "--limit", "1.5"], /--limit must be a whole number above 0/],
   [["list", "--stat", "failed"], /did you mean --state\?/],
 ])("%j is wrong usage", async (argv, message) => {
   const { url } = await serve({})

@@ -45,7 +45,7 @@ export async function showRequests(argv: string[], terminal: Terminal): Promise<
   const wrong = action === "list" ? undefined : listOnly.find((name) => name in flags.strings)
   if (wrong !== undefined) throw new UsageError(`tintype requests ${action} takes no --${wrong}`)
   const limit = flags.strings["limit"] ?? String(limitDefault)
-  if (!/^[1-9]\d{0,5}$/.test(limit)) throw new UsageError("--limit must be a number above 0")
+  if (!/^[1-9]\d{0,5}$/.test(limit)) throw new UsageError("--limit must be a whole number above 0")
   const records = await contactRecords(flags, terminal)
   if (action === "list") await list(records, flags, Number(limit), terminal)
   else await show(records, ids[0] ?? "", flags, terminal)

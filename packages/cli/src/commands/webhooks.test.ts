@@ -48,6 +48,7 @@ const delivery = {
   created_at: "2026-01-01T00:00:00.000Z",
   finished_at: "2026-01-01T00:00:05.000Z",
 }
+const header = `ID${" ".repeat(36)}STATE      TRIES     ENDED OR NEXT TRY    URL\n`
 const line = "r1  delivered  2 tries   2026-01-01 00:00:05  https://example.com/hook\n"
 
 test("deliveries are listed over all pages, in the state that is asked for, with the key", async () => {
@@ -61,7 +62,7 @@ test("deliveries are listed over all pages, in the state that is asked for, with
   const argv = ["list", "--state", "delivered", "--limit", "101", "--url", url]
   expect(await run(argv, { TINTYPE_KEY: "me:secret" })).toEqual({
     code: 0,
-    out: line + line.replace("r1", "r2").replace("2 tries", "1 try  "),
+    out: header + line + line.replace("r1", "r2").replace("2 tries", "1 try  "),
     err: "",
   })
   expect(calls).toHaveLength(2)
@@ -123,7 +124,7 @@ test.each([
   [["list", "r1"], /takes flags only/],
   [["show"], /takes one request id/],
   [["show", "r1", "--state", "failed"], /takes no --state/],
-  [["list", "--limit", "0"], /--limit must be/],
+  [["list", "--limit", "1.5"], /--limit must be a whole number above 0/],
 ])("%j is wrong usage", async (argv, message) => {
   const { url } = await serve({})
   const shown = await run(argv, { TINTYPE_URL: url })

@@ -45,7 +45,7 @@ export async function administerWebhooks(argv: string[], terminal: Terminal): Pr
     terminal.out.write(json ? `${JSON.stringify(value, null, 2)}\n` : printable(text))
   if (action === "list") {
     const deliveries = await readList(records, flags)
-    print(deliveries, deliveries.map(describe).join(""))
+    print(deliveries, [header, ...deliveries.map(describe)].join(""))
   } else if (action === "show") {
     const shown = await callRecords(records, `${path}/${encodeURIComponent(id)}`)
     const tries = Array.isArray(shown["tries"]) ? shown["tries"].filter(isRecord) : []
@@ -62,12 +62,20 @@ async function readList(
   { strings }: ParsedFlags,
 ): Promise<Record<string, unknown>[]> {
   const { state, limit = String(limitDefault) } = strings
-  if (!/^[1-9]\d{0,5}$/.test(limit)) throw new UsageError("--limit must be a number above 0")
+  if (!/^[1-9]\d{0,5}$/.test(limit)) throw new UsageError("--limit must be a whole number above 0")
   const query = new URLSearchParams()
   if (state !== undefined) query.set("state", state)
   const asked = { query, field: "deliveries", wanted: Number(limit) }
   return (await readRecordList(records, path, asked)).rows
 }
+
+const header = `${[
+  "ID".padEnd(36),
+  "STATE".padEnd(9),
+  "TRIES".padEnd(8),
+  "ENDED OR NEXT TRY".padEnd(19),
+  "URL",
+].join("  ")}\n`
 
 /** `764cabcf-…  delivered  1 try  2026-01-01 00:00:00  https://example.com/hook` */
 function describe(delivery: Record<string, unknown>): string {

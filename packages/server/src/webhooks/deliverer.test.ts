@@ -265,6 +265,14 @@ describe("a delivery", () => {
     expect(entries).toMatchObject([{ event: "webhook", state: "pending", status: 500, try: 1 }])
     expect(JSON.stringify(entries)).not.toContain("hidden")
   })
+
+  it("logs the beginning of a long URL", async () => {
+    const to = await receiver(status(200))
+    startDeliverer()
+    const url = `${to.url}/${"x".repeat(3_000)}`
+    await until(await finish(url), "delivered")
+    expect(entries).toMatchObject([{ event: "webhook", url: url.slice(0, 512) }])
+  })
 })
 
 describe("receivers that hang", () => {

@@ -26,6 +26,8 @@ export interface DelivererParts {
 const lookEveryMs = 10
 /** A try that could not be written is written again so often: untold, it would be made again at once, for ever. */
 const recordEveryMs = 1_000
+/** Characters of a URL that a line of the log has, one for every try. */
+const loggedUrlMax = 512
 /** Origins that are remembered as slow. */
 const slowOriginsMax = 10_000
 
@@ -174,7 +176,7 @@ export class Deliverer {
     this.#parts.log({
       event: "webhook",
       state: after === "unknown" || after === "repeated" ? after : after.state,
-      url: redactWebhookUrl(delivery.url),
+      url: redactWebhookUrl(delivery.url).slice(0, loggedUrlMax),
       try: number,
       status: result.status,
       ms: durationMs,

@@ -242,8 +242,9 @@ export class SqliteStore implements Store {
   }
 
   async close(): Promise<void> {
-    await this.#thread.close()
+    // The reader first: the last connection to close folds the log into the file, and one that only reads cannot.
     if (this.#rows?.db.isOpen === true) this.#rows.db.close()
+    await this.#thread.close()
   }
 
   #read<Name extends ReadName>(

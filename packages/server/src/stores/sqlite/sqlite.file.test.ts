@@ -231,6 +231,19 @@ describe("SQLite in a file, across lives", () => {
     await store.close()
   })
 
+  test("the file alone holds everything after a close", async () => {
+    const path = newPath()
+    const { store } = await open(path)
+    const { id } = await store.submit(newRequest())
+    await store.close()
+    await expect(stat(`${path}-wal`)).rejects.toMatchObject({ code: "ENOENT" })
+    const copy = newPath()
+    await copyFile(path, copy)
+    const restored = await open(copy)
+    expect(await restored.store.request(id)).toMatchObject({ id, state: "queued" })
+    await restored.store.close()
+  })
+
   test("a database of a newer build is refused by name and left as it is", async () => {
     const path = newPath()
     const { store } = await open(path)
