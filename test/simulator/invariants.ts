@@ -5,16 +5,12 @@ import { silentDetail } from "../../packages/server/src/dispatcher/conclusion.ts
 import { doorPolicies } from "../../packages/server/src/domain/door.ts"
 import type { RequestRecord } from "../../packages/server/src/domain/request.ts"
 import { comparePlaces } from "../../packages/server/src/domain/turn.ts"
-import type {
-  Claim,
-  EventCursor,
-  Settlement,
-  StoredEvent,
-} from "../../packages/server/src/store.ts"
+import type { Claim, Settlement } from "../../packages/server/src/store.ts"
 import type { Applied, Operation } from "../../packages/server/src/stores/sqlite/messages.ts"
 import type { Reader } from "../../packages/server/src/stores/sqlite/reads.ts"
 import { isHistoryWhole } from "./history-check.ts"
 import { Callers } from "./callers.ts"
+import { type Concluded, Logs } from "./logs.ts"
 import { Violation } from "./violation.ts"
 
 interface Known {
@@ -27,23 +23,8 @@ interface Known {
   cancelledAtAttempt: number | null
 }
 
-/** A reader of the log who comes back for more. */
-interface Follower {
-  cursor: EventCursor
-}
-
 /** Attempts that count and those that do not, together. */
 const attemptsMax = 100
-
-/** A lease whose outcome was taken, and whether that outcome ended the request. */
-interface Concluded {
-  id: string
-  attempt: number
-  session: string
-  ended: boolean
-  /** The runner's own word, not the gateway's on one that it does not hear from. */
-  isRunners: boolean
-}
 
 /**
  * What must be true, kept beside the platform in the plainest way: a list of what was committed. It sees every batch
@@ -56,11 +37,9 @@ export class Ledger {
   readonly #acknowledged = new Set<string>()
   readonly callers = new Callers()
   readonly #refused = new Set<string>()
-  /** What was said by the attempts whose runner came to an outcome. */
-  readonly #said = new Map<string, number>()
   /** Leases whose outcome was taken, with the attempt that it was. */
   readonly #concluded = new Map<string, Concluded>()
-  readonly #followers = new Map<string, Follower>()
+  readonly logs = new Logs()
 
   constructor(concurrencyMax: number) {
     this.#concurrencyMax = concurrencyMax
@@ -253,37 +232,11 @@ export class Ledger {
     if (result === "requested") known.cancelledAtAttempt ??= attempts
   }
 
-  said(lease: string, events: number): void {
-    this.#said.set(lease, events)
-  }
-
   /** A runner was told what became of its outcome. */
   runnerTold(lease: string, result: string): void {
     if (result !== "stale" && !this.#concluded.has(lease)) {
       throw new Violation("settled is said after the commit", `${lease}: ${result}`)
     }
-  }
-
-  /** More of a request's log, as a reader with a cursor gets it. */
-  followed(id: string, events: StoredEvent[]): void {
-    const follower = this.#followers.get(id) ?? { cursor: { attempt: 0, seq: 0 } }
-    this.#followers.set(id, follower)
-    for (const { attempt, source, event } of events) {
-      const { cursor } = follower
-      if (attempt < cursor.attempt) throw new Violation("events are in order", id)
-      const expected = attempt === cursor.attempt ? cursor.seq + 1 : 1
-      if (source === "app" && event.seq !== expected) {
-        throw new Violation(
-          "events are gapless and unrepeated",
-          `${id}, attempt ${attempt}: ${event.seq} where ${expected} follows`,
-        )
-      }
-      follower.cursor = { attempt, seq: event.seq }
-    }
-  }
-
-  cursor(id: string): EventCursor {
-    return this.#followers.get(id)?.cursor ?? { attempt: 0, seq: 0 }
   }
 
   /** Positions, lengths and the apps with work are what a naive count says. */
@@ -338,27 +291,7 @@ export class Ledger {
       }
       if (outputOf(reader, record) !== output) throw new Violation("one outcome", record.id)
       checkDelivery(record, reader)
-      this.#checkEvents(record, reader)
-    }
-  }
-
-  #checkEvents(record: RequestRecord, reader: Reader): void {
-    const counts = new Map<number, number>()
-    for (const { attempt, source, event } of reader.events(record.sequence)) {
-      if (source !== "app") continue
-      const expected = (counts.get(attempt) ?? 0) + 1
-      counts.set(attempt, expected)
-      const text = event.kind === "log" ? event.message.split(" ")[1] : ""
-      if (event.seq !== expected || text !== String(expected)) {
-        throw new Violation("events are gapless and unrepeated", `${record.id}, attempt ${attempt}`)
-      }
-    }
-    for (const [lease, { id, attempt, isRunners }] of this.#concluded) {
-      if (id !== record.id || !isRunners) continue
-      const [stored, said] = [counts.get(attempt) ?? 0, this.#said.get(lease) ?? 0]
-      if (stored !== said) {
-        throw new Violation("an outcome brings its last events", `${id}: ${stored} of ${said}`)
-      }
+      this.logs.checkEnd(record, reader.events(record.sequence), this.#concluded)
     }
   }
 

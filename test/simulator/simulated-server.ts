@@ -218,7 +218,7 @@ export class SimulatedServer implements LinkHost {
     const { ledger } = this.#parts
     const record = await this.snapshots.get(id)
     if (record === null) return
-    ledger.followed(id, await this.dispatcher.events.read(record, ledger.cursor(id)))
+    ledger.logs.followed(id, await this.dispatcher.events.read(record, ledger.logs.cursor(id)))
   }
 
   /** The process of a runner is seen to be gone. */

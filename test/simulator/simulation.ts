@@ -145,7 +145,7 @@ class World {
       apps: plan.apps,
       dial: (one) => this.#server?.dial(one) ?? null,
       onWrong: (what) => this.#fail(new Violation("the gateway keeps to the protocol", what)),
-      onOutcome: (lease, events) => this.#ledger.said(lease, events),
+      onOutcome: (lease, events) => this.#ledger.logs.said(lease, events),
       onSettled: (lease, result) => {
         this.#say(`runner ${pid} ${result} ${lease.slice(0, 8)}`)
         this.#ledger.runnerTold(lease, result)

@@ -11,7 +11,7 @@ export interface DispatcherParts {
   hints: Hints
   timing: Timing
   limits: Limits
-  /** 128 random bits, hex. */
+  /** See `leaseId`; 128 bits of it are random. */
   newLease: () => string
   /** A local runner process has linked. */
   onRunner: (pid: number) => void

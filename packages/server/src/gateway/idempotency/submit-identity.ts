@@ -13,7 +13,8 @@ import type { Call } from "../parts.ts"
 const fingerprintDigits = 32
 
 /** The idempotency key of a call; null when it has none. Throws a refusal for one that is malformed. */
-export function keyOf({ raw }: Call, lengthMax: number): string | null {
+export function keyOf({ raw, headers }: Call, lengthMax: number): string | null {
+  if ((headers["idempotency-key"] ?? headers["x-idempotency-key"]) === undefined) return null
   // Two headers of one name are two keys; `headers` would have them as one text.
   const read = readIdempotencyKey(raw.headersDistinct, lengthMax)
   if ("problem" in read) throw new RefusedError(badRequest(read.problem))
