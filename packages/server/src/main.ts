@@ -1,4 +1,3 @@
-import { randomBytes, randomUUID } from "node:crypto"
 import type { Server } from "node:http"
 import { join } from "node:path"
 import type { WebhookKey } from "@tintype/protocol"
@@ -13,11 +12,11 @@ import { Dispatcher } from "./dispatcher/dispatcher.ts"
 import { LinkServer } from "./dispatcher/link/link-server.ts"
 import type { LocalRunner } from "./dispatcher/local-runner.ts"
 import { Transfers } from "./dispatcher/link/transfers.ts"
-import { leaseId } from "./domain/lease.ts"
 import type { RequestRecord } from "./domain/request.ts"
 import { createGateway } from "./gateway/gateway.ts"
 import type { GatewayParts } from "./gateway/parts.ts"
 import { type Hints, LocalHints } from "./hints.ts"
+import { newLease, newRequestId } from "./ids.ts"
 import { checkExposure, closeGateway, isLoopbackHost, listen } from "./listen.ts"
 import { makeLocalRunner, startLocalRunner } from "./local-runner-setting.ts"
 import { Pruner } from "./maintenance/pruner.ts"
@@ -133,7 +132,7 @@ async function compose(
     webhookKeys,
     localSecret: folder.secret,
     runners: links,
-    newId: randomUUID,
+    newId: newRequestId,
     now: Date.now,
     health: () => healthOf(dispatcher, apps),
     log: write,
@@ -163,10 +162,6 @@ function makeLinks(
   const files = { fileMs: retention.fileMs, now: Date.now }
   const transfers = new Transfers({ ...parts, ...files, limits })
   return new LinkServer({ ...parts, transfers, secret, limits })
-}
-
-function newLease(): string {
-  return leaseId(Date.now(), randomBytes(16).toString("hex"))
 }
 
 async function openStore(

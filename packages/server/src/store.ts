@@ -70,8 +70,8 @@ export interface Store extends StoreReads {
   /** Adds the app or replaces it (same id); a row whose content is the same keeps its revision. */
   putApp(app: AppRow): Promise<void>
   /**
-   * A new queued request, with its turn; or the one that this submit repeats, which has another id and stays as it is. Rejects
-   * when `id` exists (a bug of the caller), with `key_reused` when its key stands for another body, and with `queue_too_long`,
+   * A new request, queued at its turn, or running when a claim of the same tick took it; or the one that this submit repeats,
+   * which has another id and stays as it is. Rejects when `id` exists (a bug of the caller), with `key_reused` when its key stands for another body, and with `queue_too_long`,
    * in the same transaction, when more than `queueLengthMax` requests of the app are queued; with `limited` when its door
    * does not wait and its account or key has as many requests on the way as may run.
    */

@@ -137,7 +137,7 @@ export async function readBody(
   const length = Number(raw.headers["content-length"] ?? 0)
   if (length > bodyBytesMax) throw new RefusedError(tooLarge(bodyBytesMax))
   const json = isJsonType(raw.headers["content-type"])
-  const arrived = takeArrived(raw, Math.min(inlineBytesMax, bodyBytesMax))
+  const arrived = await takeArrived(raw, Math.min(inlineBytesMax, bodyBytesMax))
   if (arrived !== null) return receive(arrived, json)
   const source = withPace(raw, {
     graceMs: parts.config.timing.bodyGraceMs,
@@ -161,8 +161,12 @@ export async function readBody(
   return receive(Buffer.concat(head), json)
 }
 
-/** A body that came with its head, as most small ones do, is taken at once; null: there is more to wait for. */
-function takeArrived(raw: IncomingMessage, bytesMax: number): Uint8Array | null {
+/**
+ * A body that came with its head, as most small ones do, is taken as it is; null: there is more to wait for. Node parses it
+ * when the callbacks of the head are done, so it is there in the next phase of this turn.
+ */
+async function takeArrived(raw: IncomingMessage, bytesMax: number): Promise<Uint8Array | null> {
+  if (!raw.complete) await setImmediate()
   if (!raw.complete || raw.readableLength > bytesMax) return null
   return (raw.read() as Buffer | null) ?? Buffer.alloc(0)
 }

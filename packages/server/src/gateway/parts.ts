@@ -29,7 +29,7 @@ export interface GatewayParts {
   localSecret: string
   /** Null: runners of other machines are not served. */
   runners: RunnerDoor | null
-  /** A new UUID v4. */
+  /** A new UUID. */
   newId(): string
   /** Epoch milliseconds. */
   now(): number

@@ -73,7 +73,7 @@ function log(seq: number) {
 }
 
 /** Numbers below `limit` that a seed repeats: mulberry32. */
-function seeded(seed: number): (limit: number) => number {
+export function seeded(seed: number): (limit: number) => number {
   let state = seed >>> 0
   return (limit) => {
     state = (state + 0x6d2b79f5) >>> 0

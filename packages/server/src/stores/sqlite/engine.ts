@@ -3,7 +3,7 @@ import { defaultConfig } from "../../config.ts"
 import type { RequestRecord } from "../../domain/request.ts"
 import type { IdempotencySettings } from "../../domain/idempotency.ts"
 import { backoffMs, type RetryTiming } from "../../domain/retry.ts"
-import { StoreError } from "../../store.ts"
+import { type Claim, StoreError } from "../../store.ts"
 import {
   type Applied,
   type Operation,
@@ -23,6 +23,7 @@ import { Pools } from "./operations/pools.ts"
 import { RequestTable } from "./operations/request-table.ts"
 import { requestWriters } from "./operations/requests.ts"
 import { SessionTable, sessionWriters } from "./operations/sessions.ts"
+import { startAtOnce } from "./operations/start-at-once.ts"
 import { resultCode, resultCodes } from "./connection.ts"
 import { pruningWriters } from "./pruning.ts"
 import { Repeats, repeatWriters } from "./repeats.ts"
@@ -67,6 +68,7 @@ export class Engine {
   readonly #pools: Pools
   readonly #requests: RequestTable
   readonly #repeats: Repeats
+  readonly #context: EngineContext
   readonly #writers: Writers
   readonly #statements: Record<
     "begin" | "commit" | "savepoint" | "release" | "rollbackTo" | "changes",
@@ -88,7 +90,7 @@ export class Engine {
     this.#pools = new Pools(db, concurrencyMax)
     this.#requests = new RequestTable(db, this.#counts, deliveries, this.#pools)
     this.#repeats = new Repeats(db, idempotency)
-    const context: EngineContext = {
+    const context: EngineContext = (this.#context = {
       requests: this.#requests,
       repeats: this.#repeats,
       sessions: new SessionTable(db),
@@ -97,7 +99,7 @@ export class Engine {
       now: () => this.#now,
       monotonic,
       backoffMs: ({ attemptsCounted }) => backoffMs(retry, attemptsCounted, random()),
-    }
+    })
     this.#writers = {
       ...appWriters(db),
       ...requestWriters(db, context),
@@ -155,7 +157,7 @@ export class Engine {
   #commit(batch: Operation[]): Applied {
     const before = this.#totalChanges()
     this.#statements.begin.run()
-    const results = batch.map((operation) => this.#attempt(operation))
+    const results = this.#attemptAll(batch)
     this.#counts.flush()
     this.#lanes.flush()
     this.#statements.commit.run()
@@ -165,11 +167,33 @@ export class Engine {
     return { results, changed: this.#requests.drain(), freed, commits: this.#commits }
   }
 
-  #attempt(operation: Operation): OperationResult {
+  #attemptAll(batch: Operation[]): OperationResult[] {
+    const results: OperationResult[] = []
+    for (let index = 0; index < batch.length; index = results.length) {
+      const [operation, next] = batch.slice(index, index + 2)
+      const claim = this.#startAtOnce(operation, next)
+      if (claim !== null)
+        results.push({ ok: true, value: claim.request }, { ok: true, value: [claim] })
+      else if (operation !== undefined) results.push(this.#attempt(() => this.#perform(operation)))
+    }
+    return results
+  }
+
+  /** Most submits find a free runner, and the claim that goes to it stands behind them. Null: each by itself. */
+  #startAtOnce(submit: Operation | undefined, claim: Operation | undefined): Claim | null {
+    if (submit?.name !== "submit" || claim?.name !== "claim") return null
+    const [request] = submit.arguments
+    const [order] = claim.arguments
+    const result = this.#attempt(() => startAtOnce(this.#context, request, order))
+    // What cannot be done for both is tried for each, so that only one of them fails.
+    return result.ok ? (result.value as Claim | null) : null
+  }
+
+  #attempt(work: () => unknown): OperationResult {
     const marks = [this.#counts.mark(), this.#lanes.mark(), this.#requests.mark()] as const
     this.#statements.savepoint.run()
     try {
-      const value = this.#perform(operation)
+      const value = work()
       this.#statements.release.run()
       return { ok: true, value }
     } catch (error) {

@@ -96,6 +96,13 @@ export class Repeats {
     return this.#settings.detectLost ? this.#findLost(id, identity.fingerprint, now) : null
   }
 
+  /** False: it repeats no other, and `find` would say the same. */
+  mayRepeat({ account, endpoint, identity }: NewRequest, now: number): boolean {
+    if (identity === undefined) return false
+    if ("key" in identity) return this.#key.find.get(account, endpoint, identity.key) !== undefined
+    return this.#settings.detectLost && this.#isAnyLost(identity.fingerprint, now)
+  }
+
   /** Remembers the key of a new request; the fingerprint is in its row. */
   bind(
     { sequence, account, endpoint }: RequestRecord,
@@ -159,8 +166,7 @@ export class Repeats {
   /** Its newest copy is open from now on; it may be lost again. */
   #findLost(copy: string, fingerprint: string, now: number): RequestRecord | null {
     const { resendWindowMs } = this.#settings
-    // Nearly always there is none, and to ask for one column costs a fifth of asking for all.
-    if (this.#lost.any.get(fingerprint, now - resendWindowMs) === undefined) return null
+    if (!this.#isAnyLost(fingerprint, now)) return null
     const rows = this.#lost.find.all(fingerprint, now - resendWindowMs, candidatesMax)
     for (const row of rows as unknown as RepeatRow[]) {
       const record = toRecord(row)
@@ -169,6 +175,11 @@ export class Repeats {
       return record
     }
     return null
+  }
+
+  /** Nearly always there is none, and to ask for one column costs a fifth of asking for all. */
+  #isAnyLost(fingerprint: string, now: number): boolean {
+    return this.#lost.any.get(fingerprint, now - this.#settings.resendWindowMs) !== undefined
   }
 
   /**

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { defaultConfig } from "../../config.ts"
 import type { IdempotencySettings } from "../../domain/idempotency.ts"
 import { StoreError } from "../../store.ts"
+import { describeBatches } from "../batches.suite.ts"
 import { describeDeliveries } from "../deliveries.suite.ts"
 import { describeHistory } from "../history.suite.ts"
 import { describeCrashLosses, describeIdempotency } from "../idempotency.suite.ts"
@@ -64,6 +65,7 @@ async function open(
 }
 
 describeStore("SQLite in a file", (setup) => open(newPath(), setup))
+describeBatches("SQLite in a file", (setup) => open(newPath(), setup))
 describeDeliveries("SQLite in a file", (setup) => open(newPath(), setup))
 describeHistory("SQLite in a file", (setup) => open(newPath(), setup))
 describeIdempotency("SQLite in a file", (setup) => open(newPath(), setup))

@@ -1,3 +1,4 @@
+import { describeBatches } from "../batches.suite.ts"
 import { describeDeliveries } from "../deliveries.suite.ts"
 import { describeHistory } from "../history.suite.ts"
 import { describeIdempotency } from "../idempotency.suite.ts"
@@ -28,6 +29,7 @@ async function open(setup: StoreSetup): Promise<OpenedStore> {
 }
 
 describeStore("SQLite in memory", open)
+describeBatches("SQLite in memory", open)
 describeDeliveries("SQLite in memory", open)
 describeHistory("SQLite in memory", open)
 describeIdempotency("SQLite in memory", open)

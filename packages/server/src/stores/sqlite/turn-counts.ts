@@ -98,6 +98,8 @@ export class TurnCounts {
   #changes: (Place & { delta: number })[] = []
   /** The net of the changes, per app. */
   readonly #net = new Map<string, number>()
+  /** What the table says of an app, as of the last flush; asked for once a batch. */
+  readonly #flushed = new Map<string, number>()
 
   constructor(db: DatabaseSync) {
     this.#db = db
@@ -122,7 +124,12 @@ export class TurnCounts {
 
   /** Queued requests of the app, those of the batch under way included. */
   queueLength(app: string): number {
-    return count(this.#total.get(app)) + (this.#net.get(app) ?? 0)
+    let flushed = this.#flushed.get(app)
+    if (flushed === undefined) {
+      flushed = count(this.#total.get(app))
+      this.#flushed.set(app, flushed)
+    }
+    return flushed + (this.#net.get(app) ?? 0)
   }
 
   #addNet(app: string, delta: number): void {
@@ -136,6 +143,7 @@ export class TurnCounts {
   /** Forgets what came after the mark: its savepoint was rolled back. */
   revert(mark: number): void {
     for (const { app, delta } of this.#changes.splice(mark)) this.#addNet(app, -delta)
+    this.#flushed.clear()
   }
 
   /** Writes the net of the batch. The queue's index must be as it will be committed. */
@@ -151,6 +159,7 @@ export class TurnCounts {
     }
     this.#changes = []
     this.#net.clear()
+    this.#flushed.clear()
     for (const [app, ofApp] of byApp) {
       if (ofApp.size > 0) this.#apply(app, 0, [...ofApp.values()])
     }

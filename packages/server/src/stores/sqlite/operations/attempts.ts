@@ -41,6 +41,13 @@ export function attemptWriters({
     return null
   }
 
+  function findHeld(lease: string, session: string): RequestRecord | "stale" | "repeated" {
+    const row = requests.find("lease", lease)
+    if (row === null || row.session !== session) return "stale"
+    // A lease on a row that does not run is there because it concluded the attempt.
+    return row.state === "running" ? toRecord(row) : "repeated"
+  }
+
   return {
     claim({ session, apps, leases }) {
       // A claim may cross the end of its session; what it took would never be given back.
@@ -64,11 +71,10 @@ export function attemptWriters({
     },
 
     settle({ lease, session, result }) {
-      const row = requests.find("lease", lease)
-      if (row === null || row.session !== session) return "stale"
-      // A lease on a row that does not run is there because it concluded the attempt.
-      if (row.state !== "running") return "repeated"
-      const record = toRecord(row)
+      const held = requests.heldBy(lease) ?? findHeld(lease, session)
+      if (typeof held === "string") return held
+      if (held.attempt?.session !== session) return "stale"
+      const record = held
       const transition = concludeAttempt(record, result, now(), backoffMs(record))
       requests.saveTransition(record, transition, now(), { lease, session })
       return "settled"

@@ -81,15 +81,21 @@ export class Pools {
   }
 
   /** The pool of a new request. Throws `limited` when its door does not wait and there is no place for it. */
-  enter({ account, key = null, door }: NewRequest): string {
-    const keyMax = key === null ? null : this.#keyMax(key)
-    const isOpen = keyMax === null && this.#concurrencyMax === 0
-    if (isOpen) return noPool
-    const pool = keyMax === null ? account : `${account}/${key}`
+  enter(request: NewRequest): string {
+    const { account, door } = request
+    const pool = this.poolOf(request)
+    if (pool === noPool) return noPool
     if (!doorPolicies[door].waitsItsTurn && !this.#hasRoom("taken", account, pool)) {
       throw new StoreError("limited", `Account ${account} is at its limit of concurrent requests`)
     }
     return pool
+  }
+
+  /** What limits a new request; `noPool`: nothing does. */
+  poolOf({ account, key = null }: NewRequest): string {
+    const keyMax = key === null ? null : this.#keyMax(key)
+    if (keyMax !== null) return `${account}/${key}`
+    return this.#concurrencyMax === 0 ? noPool : account
   }
 
   /** After the row of a request became one that may be claimed. */

@@ -40,6 +40,8 @@ export class RequestTable {
   readonly #writeAttempt: StatementSync
   #nextSequence: number
   #changed: RequestRecord[] = []
+  /** What runs, by its lease, as of this point of the batch: the outcome of most comes soon. */
+  readonly #runningByLease = new Map<string, RequestRecord>()
 
   constructor(db: DatabaseSync, counts: TurnCounts, deliveries: DeliveryTable, pools: Pools) {
     this.#counts = counts
@@ -69,9 +71,9 @@ export class RequestTable {
     this.#running = db.prepare("SELECT * FROM requests WHERE state = 'running' AND session = ?")
     this.#insert = db.prepare(`
       INSERT INTO requests (sequence, id, account, door, app, endpoint, path, priority, webhook, turn,
-        state, attempts, attempts_counted, no_retry, start_deadline, store_io, lifecycle, submitted_at,
-        version, pool, fingerprint, resends_blindly)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+        state, attempts, attempts_counted, lease, session, started_at, no_retry, start_deadline, store_io,
+        lifecycle, submitted_at, version, pool, fingerprint, resends_blindly)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#update = db.prepare(`
       UPDATE requests SET state = ?, attempts = ?, attempts_counted = ?, lease = ?, session = ?,
         started_at = ?, not_before = ?, held = ?, stored_seq = CASE WHEN attempts = ? THEN stored_seq ELSE 0 END,
@@ -106,6 +108,18 @@ export class RequestTable {
   /** Throws `limited`; see `Pools`. */
   insert(record: RequestRecord, request: NewRequest): void {
     const pool = this.#pools.enter(request)
+    this.#insertRow(record, request, pool)
+    this.#counts.change(record, 1)
+    this.#pools.join(record, pool)
+  }
+
+  /** A request that was never seen queued: no limit holds it, and its first attempt starts in this very write. */
+  insertStarted(record: RequestRecord, request: NewRequest): void {
+    this.#insertRow(record, request, noPool)
+    this.#follow(null, record)
+  }
+
+  #insertRow(record: RequestRecord, request: NewRequest, pool: string): void {
     const sent = unkeyed(request)
     this.#insert.run(
       record.sequence,
@@ -121,6 +135,9 @@ export class RequestTable {
       record.state,
       record.attempts,
       record.attemptsCounted,
+      record.attempt?.lease ?? null,
+      record.attempt?.session ?? null,
+      record.attempt?.startedAt ?? null,
       record.noRetry ? 1 : 0,
       record.startDeadline,
       record.storeIo ? 1 : 0,
@@ -134,8 +151,6 @@ export class RequestTable {
     const { bytes, blob, inline } = fromBody(request.input)
     const headers = JSON.stringify(request.headers)
     this.#insertInput.run(record.sequence, headers, request.fileBase, bytes, blob, inline)
-    this.#counts.change(record, 1)
-    this.#pools.join(record, pool)
     this.#changed.push(record)
   }
 
@@ -175,7 +190,20 @@ export class RequestTable {
     if (left) this.#counts.change(after, -1)
     if (joined) this.#counts.change(after, 1)
     this.#pools.follow(before, after, String(row["pool"]))
+    this.#follow(before, after)
     this.#changed.push(after)
+  }
+
+  #follow(before: RequestRecord | null, after: RequestRecord): void {
+    if (before !== null && before.attempt !== null) {
+      this.#runningByLease.delete(before.attempt.lease)
+    }
+    if (after.attempt !== null) this.#runningByLease.set(after.attempt.lease, after)
+  }
+
+  /** The running request that a lease is of, where it is known without a look at its row. */
+  heldBy(lease: string): RequestRecord | null {
+    return this.#runningByLease.get(lease) ?? null
   }
 
   /** Writes a transition with all that belongs to it: the outcome's body, the delivery, the attempt that ended, the note on it. */
@@ -266,6 +294,8 @@ export class RequestTable {
 
   revert(mark: number): void {
     this.#changed.length = mark
+    // What was undone is in the rows.
+    this.#runningByLease.clear()
   }
 
   /** What changed since the last call: the last version of each record, in the order they were written. */
