@@ -1,5 +1,5 @@
 # docker build -t tintype .
-# docker run -p 3250:3250 -e TINTYPE_KEY=me:a-long-secret -v tintype-data:/data tintype
+# docker run -p 3250:3250 -p 3251:3251 -e TINTYPE_KEY=me:a-long-secret -v tintype-data:/data tintype
 #
 # A container is called from outside, so the server binds to all addresses, and then it refuses to start without a key:
 # TINTYPE_KEY=id:secret, sent by callers as `Authorization: Key id:secret`.
@@ -26,7 +26,7 @@ COPY --from=build /tintype ./
 COPY LICENSE README.md ./
 USER node
 VOLUME /data
-EXPOSE 3250
+EXPOSE 3250 3251
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD node -e 'fetch("http://127.0.0.1:"+(process.env.TINTYPE_PORT||3250)+"/health").then((a)=>process.exit(a.ok?0:1),()=>process.exit(1))'
 # The launcher starts the server again after exit code 70 (a commit that failed); signals go through to it.

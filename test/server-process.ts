@@ -28,6 +28,8 @@ export interface ServerOptions {
   env?: Record<string, string>
   args?: string[]
   cwd?: string
+  /** With its second port, for which each new data folder costs a certificate; most tests need none. */
+  tls?: boolean
   /** Written as `tintype.config.ts` into the data folder, which is then the working folder. */
   config?: object
   /** A program and its flags that runs the server: a tracer, for instance. It must keep the pid of what it runs. */
@@ -71,7 +73,13 @@ export function spawnServerProcess(options: ServerOptions & { data: string }): S
   const [command, ...args] = [...(options.wrapper ?? []), process.execPath, ...own]
   const child = spawn(command!, [...args, ...(options.args ?? [])], {
     // A server starts as it does for users, without what the tests have compiled before.
-    env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: "1", TINTYPE_PACE: "0", ...options.env },
+    env: {
+      ...process.env,
+      NODE_DISABLE_COMPILE_CACHE: "1",
+      TINTYPE_PACE: "0",
+      ...(options.tls === true ? {} : { TINTYPE_TLS_PORT: "off" }),
+      ...options.env,
+    },
     cwd: options.cwd ?? (options.config === undefined ? process.cwd() : data),
     stdio: ["ignore", "pipe", "pipe"],
   })

@@ -21,7 +21,7 @@ describe("the built output", () => {
   beforeAll(async () => {
     data = await makeDataFolder()
     for (let start = 1; start <= 3; start += 1) {
-      server = await startServerProcess({ data })
+      server = await startServerProcess({ data, tls: true })
       startsMs.push(server.listeningMs)
       if (start < 3) await server.kill("SIGTERM")
     }

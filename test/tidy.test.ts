@@ -118,7 +118,8 @@ function isService(path: string): boolean {
 function serverObjection(source: Source, { target, typeOnly }: Import): string | null {
   const path = targetPath(source, target)
   const from = areaOf(source.path)
-  const isRoot = /\/src\/(main|index)\.ts$/.test(source.path)
+  // What main is told in beside it: nothing of it is imported by services.
+  const isRoot = /\/src\/(main|index)\.ts$/.test(source.path) || from === "start"
   if (from === "domain") {
     if (path === null) {
       const allowed = ["@tintype/protocol", "node:assert/strict"].includes(target)

@@ -5,6 +5,7 @@ import { runDrill, type Drill, type Kill, type KillKind } from "./kill-drill.ts"
 import { until } from "./probe-calls.ts"
 import { identityPidOf, killProcessesOf, processesOf, runnersOf } from "./processes.ts"
 import { chooseSeed, seededRandom } from "./randomness.ts"
+import { recordResult } from "../reliability/results.ts"
 import { readRequestRows, type RequestRow } from "./request-rows.ts"
 
 export interface KillCounts {
@@ -60,6 +61,8 @@ export function killSuite(counts: KillCounts, timeoutMs: number): void {
         await expectOneRunner(data, last.child.pid!)
         expect(await last.kill("SIGTERM")).toBe(0)
         expect(await processesOf(data)).toEqual([])
+        const { length: acknowledged } = load.acknowledged
+        recordResult("kills", { kills: kills.length, acknowledged, seen: watch.seen.length })
       },
       timeoutMs,
     )

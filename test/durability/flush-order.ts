@@ -29,6 +29,28 @@ export function breaches(calls: TracedCall[], requests: TracedRequest[]): string
   ])
 }
 
+/** Bytes of a file that were sent, as a whole or a part of it. */
+export interface TracedUpload {
+  /** Occurs in the bytes and nowhere else. */
+  marker: string
+  /** Occurs in the answer that acknowledges them, and in none before. */
+  acknowledgement: string
+}
+
+/** The same for uploads: a file's bytes are as durable as its row when they are acknowledged. */
+export function uploadBreaches(calls: TracedCall[], uploads: TracedUpload[]): string[] {
+  return uploads.flatMap((upload) => {
+    const what = `upload ${upload.marker}`
+    const answer = answers(calls, upload.acknowledgement)[0]
+    if (answer === undefined) return [`${what}: no answer to it was seen`]
+    const blob = blobsOf(calls, upload)[0]
+    // A blob keeps the name of its draft, which stands in its row.
+    const name = blob === undefined ? "none" : basename(blob.draft)
+    const row = calls.find((call) => isLogWrite(call) && call.text.includes(name))
+    return [...rowBreaches(calls, what, row, answer), ...blobBreaches(calls, what, blob, row)]
+  })
+}
+
 function submitBreaches(calls: TracedCall[], request: TracedRequest): string[] {
   const answer = answers(calls, request.id)[0]
   if (answer === undefined) return [`${request.id}: no answer to its submit was seen`]
@@ -77,7 +99,7 @@ interface BlobFile {
 }
 
 /** The files that hold a request's marker, in the order in which they were begun: input, then output. */
-function blobsOf(calls: TracedCall[], { marker }: TracedRequest): BlobFile[] {
+function blobsOf(calls: TracedCall[], { marker }: { marker: string }): BlobFile[] {
   const drafts = calls.filter(
     (call) =>
       writes.has(call.name) &&

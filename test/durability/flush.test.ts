@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -10,7 +11,7 @@ import {
   startServerProcess,
   untilReady,
 } from "../server-process.ts"
-import { breaches, type TracedRequest } from "./flush-order.ts"
+import { breaches, type TracedRequest, type TracedUpload, uploadBreaches } from "./flush-order.ts"
 import { readTrace, straceCommand, type TracedCall } from "./trace.ts"
 import { missingTool } from "./tools.ts"
 
@@ -18,6 +19,7 @@ const skip = missingTool("flush before answer", "strace", "-D", "-o", "/dev/null
 
 describe.skipIf(skip !== null)("flush before answer, as strace sees it", () => {
   const requests: TracedRequest[] = []
+  const uploads: TracedUpload[] = []
   let calls: TracedCall[] = []
   let data: string
   let folder: string
@@ -36,6 +38,10 @@ describe.skipIf(skip !== null)("flush before answer, as strace sees it", () => {
       ask(connections, server.url, "queue", size, index + sizes.length),
     ])
     requests.push(...(await Promise.all(asked)))
+    for (const size of [10, 40_000, 900_000]) {
+      uploads.push(await sendFile(connections, server.url, size))
+      uploads.push(...(await sendParts(connections, server.url, size)))
+    }
     connections.close()
     await server.kill("SIGTERM")
     calls = await readTrace(output)
@@ -50,6 +56,26 @@ describe.skipIf(skip !== null)("flush before answer, as strace sees it", () => {
   it("flushes what a submit and an outcome promise before it answers, blobs included", () => {
     expect(requests).toHaveLength(12)
     expect(breaches(calls, requests)).toEqual([])
+  })
+
+  it("flushes the bytes of a file and of its parts before it acknowledges them", () => {
+    expect(uploads).toHaveLength(9)
+    expect(uploadBreaches(calls, uploads)).toEqual([])
+  })
+
+  it("would notice an upload that was not flushed (the trace without the flushes of the log, of blobs, of their folders)", () => {
+    for (const isMissing of [
+      isWal,
+      isDraft,
+      (call: TracedCall) => isBlobFlush(call) && !isDraft(call),
+    ]) {
+      const lazy = calls.filter((call) => !isFlush(call) || !isMissing(call))
+      expect(uploadBreaches(lazy, uploads)).toHaveLength(uploads.length)
+    }
+    const early = calls.map((call) =>
+      call.target.startsWith("TCP") ? { ...call, began: call.began - 1e9 } : call,
+    )
+    expect(uploadBreaches(early, uploads)).toHaveLength(uploads.length)
   })
 
   it("would notice a missing flush (the trace without the flushes of the log)", () => {
@@ -107,6 +133,54 @@ async function ask(
   expect(result.status).toBe(200)
   expect(result.body.equals(body)).toBe(true)
   return { ...request, id }
+}
+
+let sent = 0
+
+/** Bytes that nothing else has. */
+function markedBytes(size: number): { marker: string; body: Buffer } {
+  sent += 1
+  const marker = `file-marker-${sent}.`
+  return { marker, body: Buffer.from(marker + "x".repeat(size)) }
+}
+
+/** A file as a whole; acknowledged by its URL, which no one was told before. */
+async function sendFile(
+  connections: Connections,
+  url: string,
+  size: number,
+): Promise<TracedUpload> {
+  const { marker, body } = markedBytes(size)
+  const reply = await connections.call("POST", `${url}/files/upload`, body)
+  const { access_url: file } = JSON.parse(reply.body.toString()) as { access_url: string }
+  return { marker, acknowledgement: file }
+}
+
+/** Two parts of a file; each is acknowledged by the hash of its bytes. */
+async function sendParts(
+  connections: Connections,
+  url: string,
+  size: number,
+): Promise<TracedUpload[]> {
+  const begun = await connections.call("POST", `${url}/files/upload/multipart`, Buffer.alloc(0))
+  const { access_url: file, uploadId } = JSON.parse(begun.body.toString()) as Record<string, string>
+  const made: TracedUpload[] = []
+  for (const number of [1, 2]) {
+    const { marker, body } = markedBytes(size)
+    const reply = await connections.call("PUT", `${file}/multipart/${uploadId}/${number}`, body)
+    expect(reply.status).toBe(200)
+    const acknowledgement = createHash("sha256").update(body).digest("hex")
+    made.push({ marker, acknowledgement })
+  }
+  return made
+}
+
+function isWal({ target }: TracedCall): boolean {
+  return target.endsWith("-wal")
+}
+
+function isDraft({ target }: TracedCall): boolean {
+  return target.includes("/incoming/")
 }
 
 function isFlush({ name }: TracedCall): boolean {

@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -11,11 +10,9 @@ import { chooseSeed, seededRandom } from "../crash/randomness.ts"
 import { ResultWatch } from "../crash/watch.ts"
 import { startServerProcess, untilReady } from "../server-process.ts"
 import { rollBack, type RollBack } from "./roll-back.ts"
-import { missingTool } from "./tools.ts"
+import { compileShim, missingCompiler } from "./tools.ts"
 
-// The shim's own headers, so that a system without them skips.
-const headers = ["-E", "-x", "c", "-include", "sys/sysmacros.h", "/dev/null"]
-const skip = missingTool("un-synced writes dropped at the kill", "cc", ...headers)
+const skip = missingCompiler("un-synced writes dropped at the kill")
 
 describe.skipIf(skip !== null)("a loss of power (un-synced writes dropped at the kill)", () => {
   let folder: string
@@ -29,7 +26,7 @@ describe.skipIf(skip !== null)("a loss of power (un-synced writes dropped at the
     data = join(disk, "data")
     shim = join(folder, "drop-unsynced.so")
     await mkdir(disk)
-    compile(shim)
+    compileShim(join(import.meta.dirname, "drop-unsynced.c"), shim)
     // The runner dies with the power; nobody needs to wait for it to come back.
     await writeFile(
       join(folder, "tintype.config.ts"),
@@ -117,17 +114,4 @@ function submission(index: number): Submission {
   const padding = "p".repeat(index % 8 === 0 ? 100_000 : 100)
   const body = Buffer.from(`{"index": ${index}, "padding": "${padding}"}`)
   return { endpoint: "tintype/echo", body }
-}
-
-function compile(output: string): void {
-  const source = join(import.meta.dirname, "drop-unsynced.c")
-  const flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"]
-  const { status, stderr } = spawnSync(
-    "cc",
-    [...flags, "-o", output, source, "-ldl", "-lpthread"],
-    {
-      encoding: "utf8",
-    },
-  )
-  if (status !== 0) throw new Error(`cc: ${stderr}`)
 }

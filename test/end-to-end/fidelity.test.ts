@@ -27,6 +27,10 @@ const inputs: Record<string, Record<string, unknown>> = {
   "fal-ai/fast-sdxl": { image_size: size, num_inference_steps: 2, negative_prompt: "fog" },
   "fal-ai/fast-sdxl/image-to-image": { image_size: size, num_inference_steps: 2 },
   "fal-ai/fast-sdxl/inpainting": { image_size: size, num_inference_steps: 2, format: "png" },
+  "fal-ai/fast-lightning-sdxl": { image_size: size, num_inference_steps: "2" },
+  "fal-ai/fast-lcm-diffusion": { image_size: size, num_inference_steps: 2, sync_mode: false },
+  "fal-ai/fast-lcm-diffusion/image-to-image": { image_size: size, sync_mode: false },
+  "fal-ai/lcm-sd15-i2i": { strength: 0.5, num_images: 2 },
 }
 
 describe("schemas: what goes in and what comes out are what the documents say", async () => {

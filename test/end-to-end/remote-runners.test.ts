@@ -372,7 +372,7 @@ describe("a server without a key", () => {
 
   it("answers in HTTP where there is nothing to upgrade to", async () => {
     expect(await upgrade({ upgrade: "h2c" }, "/health")).toEqual([200, ""])
-    expect(await upgrade({}, "/fal-ai/nothing/realtime")).toEqual([
+    expect(await upgrade({}, "/fal-ai/nothing/socket")).toEqual([
       501,
       "A WebSocket is not served by this server",
     ])

@@ -325,7 +325,7 @@ describe("what can go wrong with an attempt", () => {
   })
 
   it("a 5xx of the gateway itself names a request too", async () => {
-    const { status, body, headers } = await call("GET", "/rest/storage/unknown-thing")
+    const { status, body, headers } = await call("GET", "/rest/workflows/")
     expect(status).toBe(501)
     expect(body["request_id"]).toBe(headers.get("x-fal-request-id"))
   })

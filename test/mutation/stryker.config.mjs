@@ -5,7 +5,7 @@
  * @type {import("@stryker-mutator/api/core").PartialStrykerOptions}
  */
 export default {
-  mutate: ["packages/server/src/domain/*.ts", "!packages/server/src/domain/*.test.ts"],
+  mutate: ["packages/server/src/domain/**/*.ts", "!packages/server/src/domain/**/*.test.ts"],
   testRunner: "vitest",
   vitest: { configFile: "test/mutation/vitest.config.ts" },
   // The copy that is changed needs the domain; whatever else it imports comes through node_modules.
@@ -25,6 +25,7 @@ export default {
   cleanTempDir: "always",
   // That a table of constants takes all tests is known.
   warnings: { slow: false },
-  reporters: ["clear-text", "progress-append-only"],
+  reporters: ["clear-text", "progress-append-only", "json"],
+  jsonReporter: { fileName: "test/mutation/report.json" },
   clearTextReporter: { logTests: false, reportTests: false },
 }

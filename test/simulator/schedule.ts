@@ -61,7 +61,7 @@ function submits(random: Random, steps: Step[], healMs: number): string[] {
   const heapMs = random.integer(0, healMs)
   return Array.from({ length: count }, (_, index) => {
     const id = `request-${String(index + 1).padStart(3, "0")}`
-    const door = random.chance(0.25) ? "run" : "queue"
+    const door = random.chance(0.25) ? random.pick(["run", "stream"] as const) : "queue"
     const app = random.pick(apps)
     const request: NewRequest = {
       id,
@@ -80,7 +80,7 @@ function submits(random: Random, steps: Step[], healMs: number): string[] {
     if (door === "queue") request.identity = { fingerprint: id, resendsBlindly: true }
     if (door === "queue" && random.chance(0.1)) request.noRetry = true
     if (random.chance(0.15)) request.startTimeoutMs = random.integer(50, 4_000)
-    const patienceMs = door === "run" && random.chance(0.4) ? random.integer(1, 3_000) : null
+    const patienceMs = door !== "queue" && random.chance(0.4) ? random.integer(1, 3_000) : null
     const atMs = random.chance(0.5) ? heapMs + random.integer(0, 5) : random.integer(0, healMs)
     steps.push({ atMs, kind: "submit", request, patienceMs })
     return id

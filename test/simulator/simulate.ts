@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
+import { recordResult } from "../reliability/results.ts"
 import { runSchedules } from "./crew.ts"
 import { plants } from "./plants.ts"
 import { simulate } from "./simulation.ts"
@@ -43,6 +44,10 @@ async function runAll(): Promise<boolean> {
     `${report.schedules} schedules, ${Math.round(report.simulatedMs / 3_600_000)} simulated hours, ` +
       `${seconds.toFixed(1)} s, ${report.findings.length} broken promises`,
   )
+  const simulatedHours = Math.round(report.simulatedMs / 3_600_000)
+  if (report.findings.length === 0 && plant === undefined) {
+    recordResult("simulator", { schedules: report.schedules, simulatedHours, firstSeed: seed })
+  }
   if (report.findings.length > 0) {
     console.log(`npm run simulate -- --trace --seed ${report.findings[0]!.seed}`)
   }

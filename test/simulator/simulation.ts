@@ -217,7 +217,7 @@ class World {
     { request, patienceMs }: Extract<Step, { kind: "submit" }>,
   ): Promise<void> {
     await server.submit(request)
-    if (request.door !== "run") return
+    if (request.door === "queue") return
     const gone = new AbortController()
     if (patienceMs !== null) server.clock.setTimeout(() => gone.abort(), patienceMs)
     await server.wait(request.id, gone.signal)

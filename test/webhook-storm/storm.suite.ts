@@ -6,6 +6,7 @@ import type { Submission } from "../crash/load.ts"
 import { until } from "../crash/probe-calls.ts"
 import { killProcessesOf } from "../crash/processes.ts"
 import { chooseSeed, seededRandom } from "../crash/randomness.ts"
+import { recordResult } from "../reliability/results.ts"
 import { makeDataFolder, removeDataFolder } from "../server-process.ts"
 import { auditDeliveries, mannerOf } from "./delivery-audit.ts"
 import { type DeliveryRow, readDeliveryRows } from "./delivery-rows.ts"
@@ -93,6 +94,8 @@ export function stormSuite(size: StormSize, timeoutMs: number): void {
         const waits = waitsOf(rows, receivers)
         expect(waits[Math.floor(waits.length / 2)]).toBeLessThan(promptMs)
         expect(await last.kill("SIGTERM")).toBe(0)
+        const counts = { requests: rows.length, calls: arrivals.length, kills: made.length }
+        recordResult("webhook-storm", counts)
       },
       timeoutMs,
     )

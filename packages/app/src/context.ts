@@ -31,8 +31,14 @@ export interface RunContext {
   readonly signal: AbortSignal
   log(message: string, options?: { level?: LogLevel; labels?: Record<string, string> }): void
   progress(step: number, steps: number): void
-  /** A chunk of the answer's stream; JSON. Without a listener it goes nowhere. */
-  emit(chunk: unknown): void
+  /** Somebody reads along: a preview that is work to make is worth it. */
+  readonly streaming: boolean
+  /**
+   * A chunk of the answer's stream; JSON. Without a reader it goes nowhere, at once. Resolves when there is room for the
+   * next chunk, so an app that awaits it goes at its reader's speed; rejects when the signal is aborted. Throws a `RangeError`
+   * for a chunk above 4 MiB, and when an app that does not await is 8 MiB ahead.
+   */
+  emit(chunk: unknown): Promise<void>
   /** Stores an output durably; the URL is final. */
   file(bytes: Uint8Array, contentType: string): Promise<OutputFile>
   /** What the call costs; sent as `x-fal-billable-units`. */

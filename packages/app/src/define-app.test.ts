@@ -93,6 +93,7 @@ describe("defineApp", () => {
       "input: not a zod schema",
     )
     expect(define({ raw: () => new Uint8Array(), input: text })).toThrow("raw stands alone")
+    expect(define({ raw: () => new Uint8Array(), stream: "yes" })).toThrow('stream is "yes"')
   })
 
   it.each<[string, ZodType, string]>([

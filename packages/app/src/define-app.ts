@@ -1,6 +1,7 @@
 import { parseEndpointId } from "@tintype/protocol"
 import type { z, ZodType } from "zod"
 import type { RunContext } from "./context.ts"
+import { readRealtime, type RealtimeEndpoint, type RealtimeOptions } from "./realtime/options.ts"
 import type { ObjectNode, SchemaNode } from "./schema/node.ts"
 import { readSchema } from "./schema/read.ts"
 import { UnsupportedSchemaError } from "./schema/unsupported.ts"
@@ -14,10 +15,14 @@ export interface EndpointInfo {
   thumbnailUrl?: string
 }
 
-export interface JsonEndpoint<
-  Input extends ZodType = ZodType,
-  Output extends ZodType = ZodType,
-> extends EndpointInfo {
+/** How an endpoint may be called, beside the queue and a run. */
+export interface EndpointDoors {
+  /** Served at `{endpoint}/stream` too: what `run` emits, then its answer. */
+  stream?: boolean
+}
+
+export interface JsonEndpoint<Input extends ZodType = ZodType, Output extends ZodType = ZodType>
+  extends EndpointInfo, EndpointDoors {
   /** An object schema. What zod cannot say as Pydantic would is refused when the app is defined. */
   input: Input
   output: Output
@@ -25,6 +30,8 @@ export interface JsonEndpoint<
   inputName?: string
   outputName?: string
   run(input: z.output<Input>, context: RunContext): Promise<z.input<Output>>
+  /** Served at `{endpoint}/realtime` too. */
+  realtime?: boolean | RealtimeOptions<z.output<Input>>
 }
 
 /** How long things may take, in seconds; where an app does not say, the server's configuration does. */
@@ -36,12 +43,13 @@ export interface AppTimeouts {
 }
 
 /** Bytes in, bytes out, untouched: for an endpoint whose input is any JSON. */
-export interface RawEndpoint extends EndpointInfo {
+export interface RawEndpoint extends EndpointInfo, EndpointDoors {
   raw(input: Uint8Array, context: RunContext): Promise<Uint8Array> | Uint8Array
 }
 
 /** An endpoint as the app keeps it: its schemas read once. */
 export type AppEndpoint = EndpointInfo &
+  EndpointDoors &
   (
     | {
         kind: "json"
@@ -50,6 +58,7 @@ export type AppEndpoint = EndpointInfo &
         inputName?: string
         outputName?: string
         run(input: unknown, context: RunContext): Promise<unknown>
+        realtime?: RealtimeEndpoint
       }
     | { kind: "raw"; raw: RawEndpoint["raw"] }
   )
@@ -69,11 +78,12 @@ export interface App extends EndpointInfo, AppTimeouts {
 type InputOf<Schema> = Schema extends ZodType ? z.output<Schema> : never
 type OutputOf<Schema> = Schema extends ZodType ? z.input<Schema> : never
 
-interface TypedEndpoint<Input, Output> extends EndpointInfo {
+interface TypedEndpoint<Input, Output> extends EndpointInfo, EndpointDoors {
   input?: Input
   inputName?: string
   outputName?: string
   run?(input: InputOf<Input>, context: RunContext): Promise<OutputOf<Output>>
+  realtime?: boolean | RealtimeOptions<InputOf<Input>>
   raw?: RawEndpoint["raw"]
 }
 
@@ -158,17 +168,23 @@ function checkPath(id: string, path: string): void {
 }
 
 function readEndpoint(name: string, given: Partial<JsonEndpoint & RawEndpoint>): AppEndpoint {
-  const { raw, run, input, output, ...info } = given
+  const { raw, run, input, output, realtime, ...info } = given
+  if (info.stream !== undefined && typeof info.stream !== "boolean") {
+    throw new TypeError(`${name}: stream is ${JSON.stringify(info.stream)}; expected true or false`)
+  }
   if (raw !== undefined) {
-    if (run !== undefined || input !== undefined || output !== undefined) {
-      throw new TypeError(`${name}: raw stands alone, without run, input or output`)
+    if ([run, input, output, realtime].some((one) => one !== undefined)) {
+      throw new TypeError(`${name}: raw stands alone, without run, input, output or realtime`)
     }
     return { ...info, kind: "raw", raw }
   }
   if (typeof run !== "function") throw new TypeError(`${name}: run or raw is missing`)
   const inputNode = read(`${name} input`, input)
   if (inputNode.kind !== "object") throw new TypeError(`${name} input: expected z.object(…)`)
-  return { ...info, kind: "json", input: inputNode, output: read(`${name} output`, output), run }
+  const made = { ...info, kind: "json", input: inputNode, run } as const
+  const outputNode = read(`${name} output`, output)
+  const options = readRealtime(name, realtime, { output: outputNode, run, read })
+  return { ...made, output: outputNode, ...(options === undefined ? {} : { realtime: options }) }
 }
 
 function read(name: string, schema: ZodType | undefined): SchemaNode {

@@ -1,3 +1,4 @@
+export { bytes } from "./bytes.ts"
 export { AppError, type AppErrorDetails } from "./app-error.ts"
 export type { Media, MediaLimits, OutputFile, RunContext } from "./context.ts"
 export {
@@ -22,4 +23,6 @@ export {
 } from "./model-error.ts"
 export { writeJson } from "./json/write.ts"
 export { openapiFor, type OpenApiDocument } from "./openapi/document.ts"
+export type { RealtimeEndpoint, RealtimeOptions } from "./realtime/options.ts"
+export { respondMessage, type AppMessage, type MessageAnswer } from "./realtime/respond-message.ts"
 export { OutputError, respond, type AppAnswer, type AppCall } from "./respond.ts"

@@ -21,6 +21,7 @@ function contextOf(signal = new AbortController().signal): RunContext {
     signal,
     log: unused,
     progress: unused,
+    streaming: false,
     emit: unused,
     file: unused,
     billableUnits: unused,

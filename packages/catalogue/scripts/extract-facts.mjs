@@ -6,7 +6,13 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { gunzipSync } from "node:zlib"
 
-const endpoints = ["fal-ai/flux/dev", "fal-ai/flux/schnell", "fal-ai/fast-sdxl"]
+const endpoints = [
+  "fal-ai/flux/dev",
+  "fal-ai/flux/schnell",
+  "fal-ai/fast-sdxl",
+  "fal-ai/fast-lcm-diffusion",
+  "fal-ai/fast-lightning-sdxl",
+]
 const kept = [
   "title",
   "type",

@@ -11,7 +11,7 @@ const LoraWeight = z
   })
   .meta({ title: "LoraWeight" })
 
-const Embedding = z
+export const Embedding = z
   .object({
     path: z.string().describe("Accepted; the painter knows no weights."),
     tokens: z.array(z.string()).default(["<s0>", "<s1>"]),
@@ -98,6 +98,7 @@ export const fastSdxl = defineApp({
     "/": {
       title: "Stable Diffusion XL",
       category: "text-to-image",
+      stream: true,
       description: painter,
       input: textInput,
       inputName: "TextToImageInput",
@@ -108,6 +109,7 @@ export const fastSdxl = defineApp({
     "/image-to-image": {
       title: "Stable Diffusion XL: image to image",
       category: "image-to-image",
+      stream: true,
       description: painter,
       input: imageToImageInput,
       output: imageOutput,
@@ -120,6 +122,7 @@ export const fastSdxl = defineApp({
     "/inpainting": {
       title: "Stable Diffusion XL: inpainting",
       category: "image-to-image",
+      stream: true,
       description: painter,
       input: inpaintingInput,
       output: imageOutput,

@@ -59,6 +59,7 @@ export const flux = defineApp({
     "/dev": {
       title: "FLUX.1 [dev]",
       category: "text-to-image",
+      stream: true,
       description: painter,
       input: devInput,
       inputName: "BaseInput",
@@ -73,6 +74,7 @@ export const flux = defineApp({
     "/schnell": {
       title: "FLUX.1 [schnell]",
       category: "text-to-image",
+      stream: true,
       description: painter,
       input: schnellInput,
       inputName: "SchnellTextToImageInput",
@@ -87,6 +89,7 @@ export const flux = defineApp({
     "/dev/image-to-image": {
       title: "FLUX.1 [dev]: image to image",
       category: "image-to-image",
+      stream: true,
       description: painter,
       input: imageToImageInput,
       output: imageOutput,

@@ -36,6 +36,7 @@ class Recorder implements RunContext {
   readonly answered = new Map<string, string>()
   readonly media: Map<string, Uint8Array>
   readonly signal: AbortSignal
+  streaming = true
   units = 0
   onProgress: (step: number) => void = () => undefined
 
@@ -54,7 +55,7 @@ class Recorder implements RunContext {
     this.onProgress(step)
   }
 
-  emit(chunk: unknown): void {
+  async emit(chunk: unknown): Promise<void> {
     this.chunks.push(chunk)
   }
 
@@ -143,6 +144,23 @@ function correlation(a: Uint8Array, b: Uint8Array): number {
 
 function distance(a: Uint8Array, b: Uint8Array): number {
   return a.reduce((sum, one, index) => sum + Math.abs(one - (b[index] ?? 0)), 0) / a.length
+}
+
+/** How much each preview resembles the picture at its end, as it was given to the caller. */
+async function previewsNear(
+  context: Recorder,
+  end: Uint8Array,
+  size: { width: number; height: number },
+): Promise<number[]> {
+  const near: number[] = []
+  for (const chunk of context.chunks) {
+    const { images, seed } = Answer.parse(chunk)
+    expect({ seed, images }).toMatchObject({ seed: 7, images: [size] })
+    const url = images[0]?.url ?? ""
+    const bytes = Buffer.from(url.slice(url.indexOf(",") + 1), "base64")
+    near.push(correlation((await pixelsOf(bytes)).data, end))
+  }
+  return near
 }
 
 const small = { image_size: { width: 192, height: 144 }, num_inference_steps: 2, seed: 7 }
@@ -349,18 +367,37 @@ describe("Steps", () => {
     const input = { prompt: "a lighthouse at dusk", ...small, num_inference_steps: 8 }
     const { context, picture } = await paint(dev({ ...input, output_format: "png" }))
     const end = (await sharp(picture).resize(64, 48).removeAlpha().raw().toBuffer()).subarray()
-    const near: number[] = []
-    for (const chunk of context.chunks) {
-      const { images, seed } = Answer.parse(chunk)
-      expect({ seed, images }).toMatchObject({ seed: 7, images: [{ width: 64, height: 48 }] })
-      const url = images[0]?.url ?? ""
-      const bytes = Buffer.from(url.slice(url.indexOf(",") + 1), "base64")
-      near.push(correlation((await pixelsOf(bytes)).data, end))
-    }
+    const near = await previewsNear(context, end, { width: 64, height: 48 })
     expect(near).toHaveLength(8)
     expect(near).toEqual(near.toSorted((a, b) => a - b))
     expect(near[0]).toBeLessThan(0.6)
     expect(near[7]).toBeGreaterThan(0.85)
+  })
+
+  test("Without a reader no preview is drawn", async () => {
+    const given = dev({ prompt: "a", ...small, num_inference_steps: 8 })
+    const context = contextOf(given)
+    context.streaming = false
+    expect((await call(given, context)).status).toBe(200)
+    expect(context.steps).toHaveLength(8)
+    expect(context.chunks).toEqual([])
+  })
+
+  test("A step waits for the reader of its preview", async () => {
+    const given = dev({ prompt: "a", ...small, num_inference_steps: 3 })
+    const context = contextOf(given)
+    const room = Promise.withResolvers<void>()
+    const emitted = Promise.withResolvers<void>()
+    context.emit = async () => {
+      emitted.resolve()
+      await room.promise
+    }
+    const answered = call(given, context)
+    await emitted.promise
+    expect(context.steps).toEqual(["1/3"])
+    room.resolve()
+    expect((await answered).status).toBe(200)
+    expect(context.steps).toHaveLength(3)
   })
 
   test("Paced steps take their time [four of at least 50 ms]", async () => {
@@ -421,6 +458,15 @@ describe("Image to image", () => {
     expect(answer.images).toMatchObject([{ width, height }])
   })
 
+  test("Each step shows a small picture, nearer to the picture than the one before", async () => {
+    const { context, picture } = await over({ output_format: "png" })
+    const end = await sharp(picture).resize(64, 48).removeAlpha().raw().toBuffer()
+    const near = await previewsNear(context, end, { width: 64, height: 48 })
+    expect(near).toHaveLength(10)
+    expect(near).toEqual(near.toSorted((a, b) => a - b))
+    expect(near[9]).toBeGreaterThan(0.85)
+  })
+
   test("A grey picture with transparency is a picture too", async () => {
     const grey = sharp({ create: { width: 40, height: 30, channels: 4, background: "#80808040" } })
     const bytes = new Uint8Array(await grey.greyscale().png().toBuffer())
@@ -454,7 +500,11 @@ describe("Inpainting", () => {
       format: "png",
       seed: 7,
     }
-    const { picture } = await paint({ app: fastSdxl, path: "/inpainting", input, media })
+    const { picture, context } = await paint({ app: fastSdxl, path: "/inpainting", input, media })
+    const end = await sharp(picture).resize(64, 64).removeAlpha().raw().toBuffer()
+    const near = await previewsNear(context, end, { width: 64, height: 64 })
+    expect(near).toHaveLength(2)
+    expect(near[1]).toBeGreaterThan(0.85)
     const [before, after] = [await pixelsOf(image), await pixelsOf(picture)]
     expect(after.channels).toBe(3)
     let [changedInside, changedOutside] = [0, 0]

@@ -1,4 +1,4 @@
-import { integer, type RunContext } from "@tintype/app"
+import { bytes, integer, type RunContext } from "@tintype/app"
 import { z } from "zod"
 
 /** What the image endpoints have in common: their schemas, sizes and answers. */
@@ -27,6 +27,25 @@ export const imageOutput = z.object({
   ),
   has_nsfw_concepts: z.array(z.boolean()).describe("One for each picture; the painter has none."),
   prompt: z.string().describe("The prompt as it was given."),
+})
+
+/** In realtime a picture is its bytes. */
+export const imageMessages = z.array(
+  z.object({
+    content: bytes(),
+    width: z.int(),
+    height: z.int(),
+    content_type: z.string(),
+  }),
+)
+
+/** What the picture endpoints answer in realtime. */
+export const imageMessageOutput = z.object({
+  images: imageMessages,
+  timings: z.record(z.string(), z.number()),
+  seed: integer(),
+  has_nsfw_concepts: z.array(z.boolean()),
+  prompt: z.string(),
 })
 
 const presets = {
@@ -64,4 +83,5 @@ export function sizeOf(size: Size | SizeName): Size {
 
 export type Input<Schema extends z.ZodType> = z.output<Schema>
 export type ImageOutput = z.input<typeof imageOutput>
+export type ImageMessageOutput = z.input<typeof imageMessageOutput>
 export type { RunContext }

@@ -1,13 +1,7 @@
 import { randomInt } from "node:crypto"
 import { isModelError, ModelError, type RunContext } from "@tintype/app"
 import type { ImageOutput, Size } from "./image-model.ts"
-import {
-  PictureError,
-  type PaintJob,
-  previewSizeOf,
-  type Picture,
-  type Source,
-} from "./painter/job.ts"
+import { PictureError, type PaintJob, type Picture, type Source } from "./painter/job.ts"
 import { type Audience, paintPictures } from "./painter/painter.ts"
 
 /** The largest picture, in pixels, given or made: the documented sizes allow 200 million. */
@@ -35,8 +29,45 @@ export async function paintAnswer(
   request: PaintRequest,
   context: RunContext,
 ): Promise<ImageOutput> {
-  refuseHugeSize(request.size)
   context.header("x-painter", "procedural")
+  const { seed, jobs } = await prepareJobs(request, context)
+  const startedAt = performance.now()
+  const nsfw = jobs.map(() => false)
+  const secondsSince = () => (performance.now() - startedAt) / 1000
+  const audience: Audience = {
+    signal: context.signal,
+    log: (message) => context.log(message),
+    progress: (step, steps) => context.progress(step, steps),
+    // Of the answer's own shape, so that whoever reads the stream reads one kind of thing.
+    onPreviews: (previews) =>
+      context.emit({
+        images: previews.map((preview) => ({ ...preview, content_type: "image/jpeg" })),
+        timings: { inference: secondsSince() },
+        seed,
+        has_nsfw_concepts: nsfw,
+        prompt: request.prompt,
+      }),
+  }
+  const pictures = await paintPictures(jobs, audience).catch(throwModelError)
+  const inference = secondsSince()
+  context.billableUnits(pictures.reduce((units, picture) => units + megapixels(picture), 0))
+  return {
+    images: await Promise.all(
+      pictures.map((picture) => deliver(picture, request.sync_mode, context)),
+    ),
+    timings: { inference },
+    seed,
+    has_nsfw_concepts: nsfw,
+    prompt: request.prompt,
+  }
+}
+
+/** One job a picture, and the seed of the first. Throws `ModelError`. */
+export async function prepareJobs(
+  request: PaintRequest,
+  context: RunContext,
+): Promise<{ seed: number | bigint; jobs: PaintJob[] }> {
+  refuseHugeSize(request.size)
   const seed = request.seed ?? randomInt(2 ** 32)
   const source = await fetchSource(request, context)
   const jobs = Array.from({ length: request.num_images }, (_, index): PaintJob => ({
@@ -51,44 +82,10 @@ export async function paintAnswer(
     },
     steps: request.num_inference_steps,
     format: request.format,
-    ...(source === undefined ? { previews: true } : { source }),
+    previews: context.streaming,
+    ...(source === undefined ? {} : { source }),
   }))
-  const startedAt = performance.now()
-  const preview = previewSizeOf(jobs[0]!.wish)
-  const nsfw = jobs.map(() => false)
-  const secondsSince = () => (performance.now() - startedAt) / 1000
-  const audience: Audience = {
-    signal: context.signal,
-    log: (message) => context.log(message),
-    progress: (step, steps) => context.progress(step, steps),
-    // Of the answer's own shape, so that whoever reads the stream reads one kind of thing.
-    onPreviews: (urls) =>
-      context.emit({
-        images: urls.map((url) => ({
-          url,
-          ...preview,
-          content_type: "image/jpeg",
-        })),
-        timings: { inference: secondsSince() },
-        seed,
-        has_nsfw_concepts: nsfw,
-        prompt: request.prompt,
-      }),
-  }
-  const pictures = await paintPictures(jobs, audience).catch((error: unknown) => {
-    throw error instanceof PictureError ? toModelError(error) : error
-  })
-  const inference = secondsSince()
-  context.billableUnits(pictures.reduce((units, picture) => units + megapixels(picture), 0))
-  return {
-    images: await Promise.all(
-      pictures.map((picture) => deliver(picture, request.sync_mode, context)),
-    ),
-    timings: { inference },
-    seed,
-    has_nsfw_concepts: nsfw,
-    prompt: request.prompt,
-  }
+  return { seed, jobs }
 }
 
 /** The unit in which such endpoints are charged; begun ones count. */
@@ -138,10 +135,12 @@ async function fetchField(field: string, url: string, context: RunContext): Prom
   }
 }
 
-function toModelError({ refusal }: PictureError): ModelError {
-  const { type, field, message, ctx } = refusal
+/** Throws what the painter has thrown, in the words of the API. */
+export function throwModelError(error: unknown): never {
+  if (!(error instanceof PictureError)) throw error
+  const { type, field, message, ctx } = error.refusal
   const loc = ["body", field]
-  return new ModelError(type, { msg: message, loc, ...(ctx === undefined ? {} : { ctx }) })
+  throw new ModelError(type, { msg: message, loc, ...(ctx === undefined ? {} : { ctx }) })
 }
 
 async function deliver(

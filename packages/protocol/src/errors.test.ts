@@ -37,6 +37,7 @@ const platformTable: [PlatformErrorType, number, boolean][] = [
   ["internal_error", 500, false],
   ["concurrent_requests_limit", 429, true],
   ["idempotency_key_reused", 422, false],
+  ["storage_quota_exceeded", 413, false],
   ["server_stopping", 429, true],
   ["storage_full", 429, true],
   ["request_rate_limit", 429, true],
@@ -44,10 +45,11 @@ const platformTable: [PlatformErrorType, number, boolean][] = [
 ]
 
 describe("platform errors", () => {
-  test("are the documented ones and five of ours", () => {
+  test("are the documented ones and six of ours", () => {
     expect(Object.keys(platformErrors)).toEqual(platformTable.map(([type]) => type))
     expect(ownPlatformErrorTypes).toEqual([
       "idempotency_key_reused",
+      "storage_quota_exceeded",
       "server_stopping",
       "storage_full",
       "request_rate_limit",

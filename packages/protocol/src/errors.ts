@@ -56,6 +56,11 @@ export const platformErrors = {
     retryable: false,
     text: "The idempotency key was used before with another body",
   },
+  storage_quota_exceeded: {
+    status: 413,
+    retryable: false,
+    text: "The account stores as much as it may",
+  },
   // All of these are 429 because the official Python client repeats a 429 and never a 503.
   server_stopping: { status: 429, retryable: true, text: "The server is stopping; try again" },
   storage_full: { status: 429, retryable: true, text: "The server's storage is full; try again" },
@@ -76,6 +81,7 @@ export type PlatformErrorType = keyof typeof platformErrors
 /** The types that the hosted service does not have. */
 export const ownPlatformErrorTypes: readonly PlatformErrorType[] = [
   "idempotency_key_reused",
+  "storage_quota_exceeded",
   "server_stopping",
   "storage_full",
   "request_rate_limit",

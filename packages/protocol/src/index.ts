@@ -41,8 +41,9 @@ export {
 } from "./hosts.ts"
 export {
   type Frame,
-  decodeGatewayFrames,
-  decodeRunnerFrames,
+  type FrameReader,
+  createGatewayFrameReader,
+  createRunnerFrameReader,
   encodeFrames,
   linkInlineBytesMax,
 } from "./link-codec.ts"
@@ -52,7 +53,10 @@ export {
   type AssignFrame,
   type AttemptEvent,
   type CancelFrame,
+  type CloseFrame,
+  type ClosedFrame,
   type CancelReason,
+  type ChunkFrame,
   type CreditFrame,
   type DoneFrame,
   type DrainFrame,
@@ -63,15 +67,24 @@ export {
   type GatewayFrame,
   type HeldAttempt,
   type HelloFrame,
+  type InputFrame,
   type LogLevel,
+  type OpenFrame,
+  type OutputFrame,
   type PingFrame,
   type PongFrame,
   type RetireFrame,
   type RunnerFrame,
   type SettledFrame,
   type StoredFrame,
+  type TakenFrame,
   type WelcomeFrame,
+  linkChunkBytesMax,
+  linkChunkOverheadBytes,
+  channelMessageBytesMax,
+  linkFrameBytesMax,
   linkMessageBytesMax,
+  linkUntakenBytesMax,
   linkVersion,
 } from "./link.ts"
 export {
@@ -103,3 +116,4 @@ export {
   webhookMessage,
   webhookToleranceSeconds,
 } from "./webhook/webhook-signature.ts"
+export { type MessageForm, packMessage, unpackMessage } from "./realtime/message.ts"

@@ -3,8 +3,8 @@ import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import {
   type Frame,
-  decodeGatewayFrames,
-  decodeRunnerFrames,
+  createGatewayFrameReader,
+  createRunnerFrameReader,
   encodeFrames,
   linkInlineBytesMax,
 } from "./link-codec.ts"
@@ -13,8 +13,14 @@ import {
   type AttemptEvent,
   type GatewayFrame,
   type RunnerFrame,
+  linkChunkBytesMax,
+  linkFrameBytesMax,
   linkMessageBytesMax,
 } from "./link.ts"
+
+/** The first message of a link. */
+const decodeRunnerFrames = (message: Uint8Array) => createRunnerFrameReader()(message)
+const decodeGatewayFrames = (message: Uint8Array) => createGatewayFrameReader()(message)
 
 const token = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/)
 // A half of a surrogate pair is no Unicode text; msgpack replaces it.
@@ -51,7 +57,6 @@ const attemptEvent: fc.Arbitrary<AttemptEvent> = fc.oneof(
     step: amount,
     steps: amount,
   }),
-  fc.record({ seq: count, at: amount, kind: fc.constant("chunk" as const), data: text }),
 )
 
 const runnerFrame: fc.Arbitrary<RunnerFrame> = fc.oneof(
@@ -89,6 +94,12 @@ const runnerFrame: fc.Arbitrary<RunnerFrame> = fc.oneof(
     detail: text,
     inferenceMs: amount,
   }),
+  fc.record({
+    type: fc.constant("chunk" as const),
+    lease: token,
+    seq: count,
+    data: fc.uint8Array({ maxLength: 200 }),
+  }),
   fc.record({ type: fc.constant("retire" as const), why: text }),
   fc.record({ type: fc.constant("pong" as const), at: amount }),
 )
@@ -114,8 +125,10 @@ const gatewayFrame: fc.Arbitrary<GatewayFrame> = fc.oneof(
     fileBase: text,
     logBytesMax: fc.nat(),
     timeoutMs: amount,
+    streams: fc.boolean(),
   }),
   fc.record({ type: fc.constant("stored" as const), lease: token, seq: fc.nat() }),
+  fc.record({ type: fc.constant("taken" as const), lease: token, seq: count }),
   fc.record({
     type: fc.constant("settled" as const),
     lease: token,
@@ -149,7 +162,7 @@ describe("frames", () => {
   test("a runner's frames arrive as they were sent, in order", () => {
     fc.assert(
       fc.property(fc.array(runnerFrame, { maxLength: 20 }), (frames) => {
-        expect(encodeFrames(frames).flatMap(decodeRunnerFrames)).toEqual(frames)
+        expect(encodeFrames(frames).flatMap(createRunnerFrameReader())).toEqual(frames)
       }),
     )
   })
@@ -157,7 +170,7 @@ describe("frames", () => {
   test("the gateway's frames arrive as they were sent, in order", () => {
     fc.assert(
       fc.property(fc.array(gatewayFrame, { maxLength: 20 }), (frames) => {
-        expect(encodeFrames(frames).flatMap(decodeGatewayFrames)).toEqual(frames)
+        expect(encodeFrames(frames).flatMap(createGatewayFrameReader())).toEqual(frames)
       }),
     )
   })
@@ -205,9 +218,14 @@ describe("frames", () => {
   })
 })
 
-function chunk(length: number): RunnerFrame {
-  const event = { seq: 1, at: 0, kind: "chunk", data: "x".repeat(length) } as const
-  return { type: "event", lease: "l", event }
+/** A frame of bytes; the only one that may be as large as the link allows. */
+function answer(length: number): RunnerFrame {
+  const body = new Uint8Array(length).fill(120)
+  return { type: "done", lease: "l", status: 200, headers: {}, body, inferenceMs: 1 }
+}
+
+function bytesOf(frame: RunnerFrame): number | undefined {
+  return frame.type === "done" ? frame.body?.length : undefined
 }
 
 describe("messages", () => {
@@ -228,17 +246,17 @@ describe("messages", () => {
     expect(messages.flatMap(decodeGatewayFrames)).toEqual(frames)
   })
 
-  test("the largest frame fills a message, one byte more is refused", () => {
-    const overhead = encodeFrames([chunk(100_000)])[0]!.length - 100_000
+  test("the largest frame fills a message, one byte more takes two", () => {
+    const overhead = encodeFrames([answer(100_000)])[0]!.length - 100_000
     const largest = linkMessageBytesMax - overhead
-    const [message] = encodeFrames([chunk(largest)])
+    const [message] = encodeFrames([answer(largest)])
     expect(message!.length).toBe(linkMessageBytesMax)
     expect(decodeRunnerFrames(message!)).toHaveLength(1)
-    expect(() => encodeFrames([chunk(largest + 1)])).toThrow(RangeError)
-    expect(encodeFrames([chunk(largest), chunk(1)])).toHaveLength(2)
-    // `exit` takes 11 bytes: beside it the largest chunk is 11 shorter.
-    expect(encodeFrames([chunk(largest - 11), { type: "exit" }])).toHaveLength(1)
-    expect(encodeFrames([chunk(largest - 10), { type: "exit" }])).toHaveLength(2)
+    expect(encodeFrames([answer(largest + 1)])).toHaveLength(2)
+    expect(encodeFrames([answer(largest), answer(1)])).toHaveLength(2)
+    // `exit` takes 11 bytes: beside it the largest answer is 11 shorter.
+    expect(encodeFrames([answer(largest - 11), { type: "exit" }])).toHaveLength(1)
+    expect(encodeFrames([answer(largest - 10), { type: "exit" }])).toHaveLength(2)
   })
 
   test("a frame with the largest inline body and full headers fits", () => {
@@ -254,6 +272,113 @@ describe("messages", () => {
     expect(refusal(decodeRunnerFrames, new Uint8Array(linkMessageBytesMax + 1))).toBe(
       `message of ${linkMessageBytesMax + 1} bytes`,
     )
+  })
+})
+
+function largestAnswer(): RunnerFrame {
+  const overhead = encodeFrames([answer(100_000)])[0]!.length - 100_000
+  // More than 65,535 bytes have a head of 5 bytes, however many they are.
+  return answer(linkFrameBytesMax - overhead)
+}
+
+/** A chunk of so many bytes. */
+function chunkOf(length: number): Frame {
+  return { type: "chunk", lease: "l", seq: 1, data: new Uint8Array(length) }
+}
+
+describe("a frame that is larger than a message", () => {
+  const full = linkMessageBytesMax - 64
+
+  test("travels in messages that hold its parts, in order among the others", () => {
+    const frames = [answer(1), answer(700_000), answer(2), answer(300_000), answer(3)]
+    const messages = encodeFrames(frames)
+    expect(messages).toHaveLength(1 + 3 + 1 + 2 + 1)
+    expect(messages.every((message) => message.length <= linkMessageBytesMax)).toBe(true)
+    const read = createRunnerFrameReader()
+    expect(messages.map((message) => read(message).length)).toEqual([1, 0, 0, 1, 1, 0, 1, 1])
+    const arrived = messages.flatMap(createRunnerFrameReader())
+    expect(arrived.map(bytesOf)).toEqual(frames.map(bytesOf))
+  })
+
+  test("travels in both directions, with bytes as they are", () => {
+    const input = Uint8Array.from({ length: 600_000 }, (_, index) => index % 251)
+    const assign: GatewayFrame = {
+      type: "assign",
+      lease: "l",
+      attempt: 1,
+      requestId: "r",
+      app: "a/b",
+      endpoint: "a/b",
+      path: "/",
+      input,
+      inputBytes: input.length,
+      headers: {},
+      fileBase: "",
+      logBytesMax: 1,
+      timeoutMs: 1,
+      streams: false,
+    }
+    const [arrived] = encodeFrames([assign]).flatMap(createGatewayFrameReader())
+    expect(arrived).toMatchObject({ type: "assign", inputBytes: input.length })
+    const same = arrived?.type === "assign" && Buffer.from(input).equals(arrived.input ?? input)
+    expect(same).toBe(true)
+  })
+
+  test("is at most as large as the link says", () => {
+    expect(encodeFrames([largestAnswer()]).flatMap(createRunnerFrameReader())).toHaveLength(1)
+    expect(() => encodeFrames([largestAnswer(), answer(linkFrameBytesMax)])).toThrow(RangeError)
+  })
+
+  test.each<[string, object[], string]>([
+    ["another frame within it", [{ type: "pong", at: 1 }], "another frame came before the last"],
+    [
+      "a part beside a frame",
+      [
+        { type: "pong", at: 1 },
+        { type: "part", bytes: new Uint8Array(1), isLast: true },
+      ],
+      "not alone",
+    ],
+    [
+      "a part that is not full",
+      [{ type: "part", bytes: new Uint8Array(5), isLast: false }],
+      `5 bytes where ${full} were expected`,
+    ],
+    ["no bytes", [{ type: "part", bytes: "", isLast: true }], "part.bytes: at most"],
+    ["no end", [{ type: "part", bytes: new Uint8Array(full), isLast: 1 }], "part.isLast"],
+    ["another field", [{ type: "part", bytes: new Uint8Array(0), isLast: true, at: 1 }], "part.at"],
+    [
+      "parts that are no message",
+      [{ type: "part", bytes: new Uint8Array(1), isLast: true }],
+      "truncated",
+    ],
+  ])("is refused with %s", (_name, message, reason) => {
+    const read = createRunnerFrameReader()
+    expect(read(encodeFrames([answer(300_000)])[0]!)).toEqual([])
+    expect(refusal(read, encode(message))).toMatch(reason)
+  })
+
+  test("is no chunk: those have a limit of their own", () => {
+    const largestChunk = encodeFrames([chunkOf(linkChunkBytesMax)])
+    expect(largestChunk.flatMap(createRunnerFrameReader())).toHaveLength(1)
+    const read = createRunnerFrameReader()
+    const messages = encodeFrames([chunkOf(linkChunkBytesMax + 1)])
+    for (const message of messages.slice(0, -1)) expect(read(message)).toEqual([])
+    expect(refusal(read, messages.at(-1)!)).toMatch("chunk.data")
+  })
+
+  test("is refused when it is a part itself", () => {
+    const inner = encode([{ type: "part", bytes: new Uint8Array(1), isLast: true }])
+    const outer = encode([{ type: "part", bytes: inner, isLast: true }])
+    expect(refusal(decodeRunnerFrames, outer)).toMatch("frame.type")
+  })
+
+  test("is refused as soon as it is too large, and not kept", () => {
+    const read = createRunnerFrameReader()
+    const part = encode([{ type: "part", bytes: new Uint8Array(full), isLast: false }])
+    const parts = Math.floor(linkFrameBytesMax / full)
+    for (let index = 0; index < parts; index += 1) expect(read(part)).toEqual([])
+    expect(refusal(read, part)).toMatch(`a frame of more than ${linkFrameBytesMax} bytes`)
   })
 })
 
@@ -336,8 +461,20 @@ describe("what is not a frame", () => {
     ["an unknown event", [{ type: "event", lease: "l", event: { kind: "x" } }], "event.event.kind"],
     [
       "a seq of 0",
-      [{ type: "event", lease: "l", event: { kind: "chunk", seq: 0, at: 1, data: "" } }],
-      "chunk.seq",
+      [
+        {
+          type: "event",
+          lease: "l",
+          event: { kind: "progress", seq: 0, at: 1, step: 1, steps: 1 },
+        },
+      ],
+      "progress.seq",
+    ],
+    ["a chunk of text", [{ type: "chunk", lease: "l", seq: 1, data: "{}" }], "chunk.data"],
+    [
+      "a chunk in an event",
+      [{ type: "event", lease: "l", event: { kind: "chunk" } }],
+      "event.kind",
     ],
     [
       "an unknown level",

@@ -1,5 +1,5 @@
-import type { AttemptEvent, GatewayFrame, RunnerFrame } from "./link.ts"
-import { linkMessageBytesMax } from "./link.ts"
+import type { AttemptEvent, GatewayFrame, PartFrame, RunnerFrame } from "./link.ts"
+import { linkChunkBytesMax, linkFrameBytesMax, linkMessageBytesMax } from "./link.ts"
 
 /** What each field of each frame may hold: the tables behind the decoders of link-codec.ts. */
 
@@ -48,8 +48,21 @@ const token: Check = (value, at) => {
     refuse(at, "1 to 64 characters of A-Z a-z 0-9 _ -")
 }
 
+function bytesUpTo(lengthMax: number): Check {
+  return (value, at) => {
+    if (!(value instanceof Uint8Array) || value.length > lengthMax)
+      refuse(at, `at most ${lengthMax} bytes`)
+  }
+}
+
+const bytes = bytesUpTo(linkFrameBytesMax)
+
 const bytesOrNull: Check = (value, at) => {
   if (value !== null && !(value instanceof Uint8Array)) refuse(at, "bytes or nil")
+}
+
+const flag: Check = (value, at) => {
+  if (typeof value !== "boolean") refuse(at, "true or false")
 }
 
 function oneOf(...allowed: string[]): Check {
@@ -125,7 +138,6 @@ const events: { [Kind in AttemptEvent["kind"]]: Fields<Extract<AttemptEvent, { k
     labels: optional(textRecord),
   },
   progress: { seq: sequence, at: amount, step: amount, steps: amount },
-  chunk: { seq: sequence, at: amount, data: text() },
 }
 
 const fromRunner: { [Type in RunnerFrame["type"]]: Fields<Extract<RunnerFrame, { type: Type }>> } =
@@ -142,6 +154,7 @@ const fromRunner: { [Type in RunnerFrame["type"]]: Fields<Extract<RunnerFrame, {
     credit: { count: integer(1, entriesMax) },
     accepted: { lease: token },
     event: { lease: token, event: variant("kind", events) },
+    chunk: { lease: token, seq: sequence, data: bytesUpTo(linkChunkBytesMax) },
     done: {
       lease: token,
       status: integer(200, 599),
@@ -157,6 +170,8 @@ const fromRunner: { [Type in RunnerFrame["type"]]: Fields<Extract<RunnerFrame, {
     },
     retire: { why: name },
     pong: { at: amount },
+    output: { channel: token, form: oneOf("msgpack", "json"), data: bytes },
+    closed: { channel: token, code: integer(1_000, 4_999), reason: name },
   }
 
 const fromGateway: {
@@ -180,18 +195,35 @@ const fromGateway: {
     fileBase: text(4_096),
     logBytesMax: integer(0),
     timeoutMs: amount,
+    streams: flag,
   },
   stored: { lease: token, seq: integer(0) },
+  taken: { lease: token, seq: sequence },
   settled: { lease: token, result: oneOf("settled", "repeated", "stale") },
   cancel: {
     lease: token,
     reason: oneOf("client_cancelled", "client_disconnected", "server_stopping"),
   },
+  open: {
+    channel: token,
+    app: name,
+    endpoint: name,
+    path: name,
+    headers: textRecord,
+    fileBase: text(4_096),
+    exclusive: flag,
+    timeoutMs: amount,
+  },
+  input: { channel: token, form: oneOf("msgpack", "json"), data: bytes },
+  close: { channel: token },
   drain: { deadlineMs: amount },
   exit: {},
   ping: { at: amount },
 }
 
+const part: Fields<PartFrame> = { bytes, isLast: flag }
+
+const checkPart = shape(part, "type")
 const checkRunnerFrame = variant("type", fromRunner)
 const checkGatewayFrame = variant("type", fromGateway)
 
@@ -201,4 +233,8 @@ export function assertRunnerFrames(frames: unknown[]): asserts frames is RunnerF
 
 export function assertGatewayFrames(frames: unknown[]): asserts frames is GatewayFrame[] {
   for (const frame of frames) checkGatewayFrame(frame, "frame")
+}
+
+export function assertPart(frame: unknown): asserts frame is PartFrame {
+  checkPart(frame, "part")
 }

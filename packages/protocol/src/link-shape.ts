@@ -1,22 +1,34 @@
 /**
- * The outer shape of a link message, judged on the raw bytes before anything is built from them. A msgpack decoder
+ * The outer shape of a message, judged on the raw bytes before anything is built from them. A msgpack decoder
  * allocates an array as soon as it reads its declared length, so a few kilobytes of nested lengths would ask for
  * gigabytes. After this check the number of values is at most the number of bytes, and nesting is bounded.
  */
 
-/** Array of frames, frame, list in it, entry of the list. */
-const depthMax = 4
+export interface ShapeLimits {
+  depthMax: number
+  /** Of all kinds, the outermost included. */
+  valuesMax: number
+}
+
+/** Of a link message: array of frames, frame, list in it, entry of the list. */
+const linkLimits: ShapeLimits = { depthMax: 4, valuesMax: Number.POSITIVE_INFINITY }
 
 /** What is wrong with the bytes as one msgpack value, or null. */
-export function findShapeError(bytes: Uint8Array): string | null {
+export function findShapeError(
+  bytes: Uint8Array,
+  { depthMax, valuesMax }: ShapeLimits = linkLimits,
+): string | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   /** Values still to come, for each open array or map. */
   const open: number[] = []
   let position = 0
+  let values = 0
   do {
     if (position >= bytes.length) return "truncated"
+    values += 1
+    if (values > valuesMax) return `more than ${valuesMax} values`
     const head = readHead(view, position)
-    if (head === null) return `type byte 0x${bytes[position]?.toString(16)} is not used on the link`
+    if (head === null) return `type byte 0x${bytes[position]?.toString(16)} is not used`
     position += head.bytes
     if (position > bytes.length) return "truncated"
     if (open.length > 0) open[open.length - 1]! -= 1

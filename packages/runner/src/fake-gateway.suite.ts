@@ -10,7 +10,7 @@ import {
   type GatewayFrame,
   type HelloFrame,
   type RunnerFrame,
-  decodeRunnerFrames,
+  createRunnerFrameReader,
   encodeFrames,
 } from "@tintype/protocol"
 import { type WebSocket, WebSocketServer } from "ws"
@@ -224,8 +224,9 @@ export class FakeGateway {
     this.#socket = socket
     this.#greeted = false
     this.credits = 0
+    const readFrames = createRunnerFrameReader()
     socket.on("message", (data: Buffer) => {
-      const frames = decodeRunnerFrames(data)
+      const frames = readFrames(data)
       this.messages.push(frames.map((frame) => frame.type))
       for (const frame of frames) {
         if (socket !== this.#socket) return
@@ -353,6 +354,7 @@ export function assignFrame(lease: string, fields: Partial<AssignFrame> = {}): A
     fileBase: "http://127.0.0.1:3250/files",
     logBytesMax: 1024 * 1024,
     timeoutMs: 60_000,
+    streams: false,
     ...fields,
   }
 }

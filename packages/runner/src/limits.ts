@@ -1,4 +1,4 @@
-import { linkInlineBytesMax, linkMessageBytesMax } from "@tintype/protocol"
+import { linkChunkBytesMax, linkInlineBytesMax, linkUntakenBytesMax } from "@tintype/protocol"
 
 const kibibyte = 1024
 const mebibyte = 1024 * kibibyte
@@ -13,8 +13,12 @@ export const runnerLimits = {
   labelBytesMax: 4 * kibibyte,
   /** What `failed` says of its cause. */
   detailCharactersMax: 1_024,
-  /** One stream chunk; it has to fit in a frame. */
-  chunkBytesMax: linkMessageBytesMax - 32 * kibibyte,
+  /** One chunk of a stream; a larger one is refused to the app. */
+  chunkBytesMax: linkChunkBytesMax,
+  /** Chunks of one attempt that its reader has not taken: above it, an app that awaits `emit` waits. */
+  chunkWindowBytes: mebibyte,
+  /** The same for an app that does not await: it is refused what goes beyond. */
+  untakenBytesMax: linkUntakenBytesMax,
   /** A larger answer goes by transfer; the rest of the message is for its headers. */
   inlineAnswerBytesMax: linkInlineBytesMax,
   /** Headers of an answer, together. */

@@ -89,7 +89,6 @@ describe("an attempt", () => {
       app((call, context) => {
         context.log("one", { labels: { a: "b" } })
         context.progress(1, 2)
-        context.emit({ part: 1 })
         context.billableUnits(3)
         context.header("X-Mine", "yes")
         return ok(call.input)
@@ -102,7 +101,6 @@ describe("an attempt", () => {
     expect(received.map((event) => [event.seq, event.kind])).toEqual([
       [1, "log"],
       [2, "progress"],
-      [3, "chunk"],
     ])
     expect(outcome).toMatchObject({ type: "done", status: 200 })
     expect(outcome).toMatchObject({ headers: { "x-fal-billable-units": "3", "x-mine": "yes" } })

@@ -15,6 +15,8 @@ import { createAgent, type DialTarget } from "./link/dial.ts"
 import { LinkClient } from "./link/link-client.ts"
 import { createRunContext } from "./attempt/run-context.ts"
 import { Transfer } from "./link/transfer.ts"
+import { createChannelContext } from "./realtime/channel-context.ts"
+import { Channels } from "./realtime/channels.ts"
 
 /**
  * Why a runner ended: told to, drained after `drain`, without a gateway for too long, its only link is gone, or the
@@ -69,6 +71,7 @@ export class Runner {
   readonly #randomBytes: (count: number) => Buffer
   readonly #attempts = new Map<string, Attempt>()
   readonly #waiting: Attempt[] = []
+  readonly #channels: Channels
   #session: string
   #running = 0
   /** Granted on this link and not yet spent. */
@@ -89,6 +92,7 @@ export class Runner {
     this.#random = options.random ?? Math.random
     this.#randomBytes = options.randomBytes ?? randomBytes
     this.#agent = createAgent(options.target)
+    this.#channels = this.#makeChannels()
     this.#session = this.#newSession()
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve))
     this.#link = new LinkClient({
@@ -118,6 +122,25 @@ export class Runner {
     this.#terminating = setTimeout(() => void this.#end("drained"), this.#timing.drainMs)
     if (this.#link.linked) this.#retire("it was told to stop")
     this.#checkDrained()
+  }
+
+  #makeChannels(): Channels {
+    const { ownOrigins = [], allowPrivateTargets, target } = this.#options
+    const origins = "url" in target ? [target.url, ...ownOrigins] : ownOrigins
+    return new Channels({
+      apps: this.#apps,
+      timing: this.#timing,
+      send: (frame) => this.#link.send(frame),
+      takeSlot: () => {
+        if (this.#credits === 0) throw new LinkProtocolError("input: without a credit")
+        this.#credits -= 1
+        this.#running += 1
+      },
+      freeSlot: () => this.#freeSlot(),
+      onStuck: (app) => this.#retire(`${app} did not stop when it was told to`),
+      createContext: (open, signal) =>
+        createChannelContext(open, signal, { ownOrigins: origins, allowPrivateTargets }),
+    })
   }
 
   #newSession(): string {
@@ -161,6 +184,7 @@ export class Runner {
     if (attempt.state === "assigned") return
     this.#link.send({ type: "accepted", lease })
     for (const event of attempt.events.unstored) this.#link.send({ type: "event", lease, event })
+    for (const chunk of attempt.chunks.untaken) this.#link.send({ type: "chunk", lease, ...chunk })
     if (attempt.outcome !== null) this.#sendOutcome(attempt)
   }
 
@@ -174,10 +198,18 @@ export class Runner {
         return this.#assign(frame)
       case "stored":
         return this.#attempts.get(frame.lease)?.events.stored(frame.seq)
+      case "taken":
+        return this.#attempts.get(frame.lease)?.chunks.taken(frame.seq)
       case "settled":
         return this.#settled(frame.lease)
       case "cancel":
         return this.#attempts.get(frame.lease)?.cancel(frame.reason)
+      case "open":
+        return this.#channels.open(frame)
+      case "input":
+        return this.#channels.input(frame)
+      case "close":
+        return this.#channels.close(frame)
       case "drain":
         this.#draining = true
         return this.#checkDrained()
@@ -195,6 +227,7 @@ export class Runner {
       timing: this.#timing,
       now: this.#options.now ?? Date.now,
       sendEvent: (event) => this.#link.send({ type: "event", lease: frame.lease, event }),
+      sendChunk: (chunk) => this.#link.send({ type: "chunk", lease: frame.lease, ...chunk }),
       onOutcome: () => this.#onOutcome(attempt),
       onStuck: () => this.#retire(`${frame.app} did not stop when it was told to`),
       createTransfer: (options) =>
@@ -234,6 +267,10 @@ export class Runner {
     this.#running += 1
     this.#link.send({ type: "accepted", lease: attempt.lease })
     await attempt.run(this.#apps.get(attempt.assign.app))
+    this.#freeSlot()
+  }
+
+  #freeSlot(): void {
     this.#running -= 1
     this.#startWaiting()
     this.#grant()
@@ -285,8 +322,9 @@ export class Runner {
   #isUnsettledFull(): boolean {
     let bytes = 0
     let count = 0
-    for (const { outcome } of this.#attempts.values()) {
+    for (const { outcome, chunks } of this.#attempts.values()) {
       if (outcome === null) continue
+      bytes += chunks.bytes
       const inline = outcome.frame.type === "done" ? outcome.frame.body : null
       bytes += (outcome.body ?? inline)?.byteLength ?? 0
       count += 1
@@ -295,6 +333,7 @@ export class Runner {
   }
 
   #onLost(reason: string): void {
+    this.#channels.endAll()
     this.#note(`The link is lost${reason === "" ? "" : `: ${reason}`}.`)
     if (this.#options.linkLoss === "exit") void this.#end("link_lost")
     // The gateway ended this session for good; under its id there would never be work again.
@@ -332,6 +371,7 @@ export class Runner {
     this.#isEnding = true
     if (this.#terminating !== null) clearTimeout(this.#terminating)
     for (const lease of this.#attempts.keys()) this.#forget(lease)
+    this.#channels.endAll()
     await this.#link.close()
     this.#agent.destroy()
     this.#resolveEnded(end)

@@ -1,4 +1,4 @@
-import type { Readable } from "node:stream"
+import { Readable } from "node:stream"
 
 /**
  * Bytes by name: uploads, outputs, large payloads. Names are 128 random bits and are never reused; a blob never changes.
@@ -31,10 +31,65 @@ export interface BlobWriteOptions {
   json?: boolean
 }
 
-export interface BlobInfo {
+/** A blob, as rows name it. */
+export interface BlobRef {
   name: string
   bytes: number
+}
+
+export interface BlobInfo extends BlobRef {
   sha256: string
+}
+
+/**
+ * The bytes of several blobs, one after the other, as of one; null when the first that is asked for is gone. `range` is
+ * inclusive and counts over them all. No more than one of them is open at a time.
+ */
+export async function readAcross(
+  store: Pick<BlobStore, "read">,
+  blobs: readonly BlobRef[],
+  range?: { start: number; end: number },
+): Promise<Readable | null> {
+  const [first, ...rest] = slicesOf(blobs, range)
+  if (first === undefined) return Readable.from([])
+  const head = await store.read(first.name, first.range)
+  if (head === null || rest.length === 0) return head
+  return Readable.from(concatenate(store, head, rest), { objectMode: false })
+}
+
+interface BlobSlice {
+  name: string
+  range?: { start: number; end: number }
+}
+
+function slicesOf(
+  blobs: readonly BlobRef[],
+  range: { start: number; end: number } | undefined,
+): BlobSlice[] {
+  if (range === undefined) return blobs.map(({ name }) => ({ name }))
+  const slices: BlobSlice[] = []
+  let offset = 0
+  for (const { name, bytes } of blobs) {
+    const start = Math.max(range.start - offset, 0)
+    const end = Math.min(range.end - offset, bytes - 1)
+    if (start <= end) slices.push({ name, range: { start, end } })
+    offset += bytes
+  }
+  return slices
+}
+
+async function* concatenate(
+  store: Pick<BlobStore, "read">,
+  head: Readable,
+  rest: BlobSlice[],
+): AsyncGenerator<Uint8Array> {
+  yield* head
+  for (const { name, range } of rest) {
+    const next = await store.read(name, range)
+    // The answer has begun: that it breaks off is all that can be told.
+    if (next === null) throw new Error(`The blob ${name} is gone`)
+    yield* next
+  }
 }
 
 export class BlobError extends Error {

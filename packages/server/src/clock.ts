@@ -2,7 +2,7 @@
  * Time, as the parts see it that decide by it. The system's, or one that a simulation moves by hand.
  */
 export interface Clock {
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds; never set back in a life. */
   now(): number
   /** Milliseconds since some moment; never set back. */
   monotonic(): number
@@ -19,8 +19,33 @@ export interface Timer {
   unref(): unknown
 }
 
+/** Smaller steps are followed, as those of a clock that is being disciplined. */
+const stepMsMin = 1_000
+
+/**
+ * The wall clock, but never set back: rows say when something is due, and one that was set back by an hour would hold
+ * all of it for an hour. It goes on from where it was, ahead by as much as it was set back, until the wall clock has
+ * caught up or this life ends. A step forward is taken: a machine that slept wants to know how long.
+ */
+export function forwardClock(wall: () => number, monotonic: () => number): () => number {
+  let ahead = 0
+  let lastWall = wall()
+  let last = monotonic()
+  return () => {
+    const at = wall()
+    const elapsed = monotonic() - last
+    const back = lastWall + elapsed - at
+    if (Math.abs(back) > stepMsMin) ahead = Math.max(0, ahead + Math.round(back))
+    lastWall = at
+    last += elapsed
+    return at + ahead
+  }
+}
+
+export const systemNow = forwardClock(Date.now, () => performance.now())
+
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  now: systemNow,
   monotonic: () => performance.now(),
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   setInterval: (callback, ms) => setInterval(callback, ms),

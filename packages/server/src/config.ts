@@ -1,3 +1,4 @@
+import { channelMessageBytesMax } from "@tintype/protocol"
 import type { IdempotencySettings } from "./domain/idempotency.ts"
 
 /**
@@ -9,6 +10,8 @@ export interface Config {
   host: string
   /** 0 picks a free port. */
   port: number
+  /** Where TLS is ended for programs written for the hosted service; null: `port` + 1, a free one when `port` is 0. */
+  tlsPort: number | "off" | null
   /** Data folder, or `:memory:`. */
   data: string
   /** Base of the URLs we write; null: the Host of each call. */
@@ -65,8 +68,10 @@ export interface Retention {
    */
   unstoredResultMs: number
   unstoredLargeResultMs: number
-  /** A file whose request says nothing else; 0: for ever. */
+  /** A file of which neither its request or upload nor its account says anything else; 0: for ever. */
   fileMs: number
+  /** An upload that was begun and is not finished by then is given up; so long its URL can be used. */
+  uploadMs: number
   /** What is past its time is looked for so often. */
   pruneEveryMs: number
   /** The store removes it in slices of at most so long and so many rows, with pauses for other writes between them. */
@@ -117,8 +122,16 @@ export interface Timing {
   positionEveryMs: number
   /** Longer than the clients' pools keep a connection (5 s provokes resets). */
   keepAliveMs: number
-  /** Comment line on an idle status stream. */
+  /** Comment line on an idle stream. */
   streamPingMs: number
+  /** A caller who takes nothing of a stream for so long is gone. */
+  streamStallMs: number
+  /** How long a WebSocket may wait for a runner of its app to start; clients give up after 90 s. */
+  channelOpenMs: number
+  /** A caller's WebSocket is pinged so often, and dropped when nothing was heard since the ping before. */
+  channelPingMs: number
+  /** A caller that sends nothing for so long is told to connect again; 0: never. An app may say otherwise. */
+  channelIdleMs: number
   /** A body may stand still for so long before its speed counts. */
   bodyGraceMs: number
   /** Backoff between the attempts of a request: from, to. */
@@ -160,10 +173,28 @@ export interface Limits {
   /** Links of runners on other machines, in all and of one key. */
   linksMax: number
   linksPerKeyMax: number
+  /** Channels, callers' realtime connections, on one runner at a time. */
+  channelsPerRunnerMax: number
+  /** Channels of one account; those of its tokens are among them. */
+  channelsPerAccountMax: number
+  /** One message of a caller; more than a frame of the link holds cannot travel. */
+  channelMessageBytesMax: number
+  /** Inputs of a channel that wait while the app works; beyond either, the oldest is dropped. An app or a caller may say less. */
+  channelInputsMax: number
+  channelInputBytesMax: number
+  /** What all channels hold in memory together, and those of one account; beyond, inputs are dropped and answers wait. */
+  channelBytesMax: number
+  channelBytesPerAccountMax: number
+  /** Answers that a caller has not read; beyond, it gets no further ones. */
+  channelOutputBytesMax: number
   /** Waiters and status streams at a time. */
   waitersMax: number
   /** One output or uploaded file. */
   fileBytesMax: number
+  /** Files of one account, together; over it nothing more is uploaded. 0: no limit. */
+  storageBytesMax: number
+  /** Uploads of one account that were begun and are not finished. */
+  uploadsMax: number
   /** Media fetched from a URL the caller gave. */
   fetchBytesMax: number
   fetchTimeoutMs: number
@@ -174,6 +205,9 @@ export interface Limits {
   requestsPerSecondMax: number
   /** Keys there may be, revoked ones included. */
   keysMax: number
+  /** Apps and endpoints that one token opens, and how long. */
+  tokenAppsMax: number
+  tokenSecondsMax: number
 }
 
 const mebibyte = 1024 * 1024
@@ -181,6 +215,7 @@ const mebibyte = 1024 * 1024
 export const defaultConfig: Config = {
   host: "127.0.0.1",
   port: 3250,
+  tlsPort: null,
   data: ".tintype",
   publicUrl: null,
   trustProxy: [],
@@ -205,6 +240,10 @@ export const defaultConfig: Config = {
     positionEveryMs: 100,
     keepAliveMs: 72_000,
     streamPingMs: 15_000,
+    streamStallMs: 60_000,
+    channelOpenMs: 85_000,
+    channelPingMs: 20_000,
+    channelIdleMs: 0,
     bodyGraceMs: 10_000,
     retryMinMs: 500,
     retryMaxMs: 30_000,
@@ -228,14 +267,26 @@ export const defaultConfig: Config = {
     linkPendingBytesMax: 8 * mebibyte,
     linksMax: 1_000,
     linksPerKeyMax: 100,
+    channelsPerRunnerMax: 1_000,
+    channelsPerAccountMax: 500,
+    channelMessageBytesMax,
+    channelInputsMax: 1_000,
+    channelInputBytesMax: 32 * mebibyte,
+    channelBytesMax: 512 * mebibyte,
+    channelBytesPerAccountMax: 128 * mebibyte,
+    channelOutputBytesMax: 4 * mebibyte,
     waitersMax: 20_000,
     fileBytesMax: 1024 * mebibyte,
+    storageBytesMax: 0,
+    uploadsMax: 10_000,
     fetchBytesMax: 64 * mebibyte,
     fetchTimeoutMs: 20_000,
     connectionsMax: 20_000,
     concurrencyMax: 0,
     requestsPerSecondMax: 0,
     keysMax: 10_000,
+    tokenAppsMax: 50,
+    tokenSecondsMax: 86_400,
   },
   webhooks: {
     firstTimeoutMs: 15_000,
@@ -257,6 +308,7 @@ export const defaultConfig: Config = {
     unstoredResultMs: 3_600_000,
     unstoredLargeResultMs: 360_000,
     fileMs: 0,
+    uploadMs: 24 * 3_600_000,
     pruneEveryMs: 60_000,
     sliceMs: 5,
     sliceRowsMax: 200,

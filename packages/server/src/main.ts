@@ -5,9 +5,10 @@ import type { BlobStore } from "./blob.ts"
 import { dropStartupGarbage } from "@tintype/runner/supervision"
 import { openDiskBlobs } from "./blobs/disk/disk-blobs.ts"
 import { appModules, readAppRows } from "./apps/served-apps.ts"
-import { systemClock } from "./clock.ts"
+import { systemClock, systemNow } from "./clock.ts"
 import type { Config } from "./config.ts"
-import { openDataFolder, type DataFolder, StartError } from "./data-folder.ts"
+import { asUnusable, openDataFolder, type DataFolder } from "./start/data-folder.ts"
+import { StartError } from "./start-error.ts"
 import { Dispatcher } from "./dispatcher/dispatcher.ts"
 import { LinkServer } from "./dispatcher/link/link-server.ts"
 import type { LocalRunner } from "./dispatcher/local-runner.ts"
@@ -16,14 +17,16 @@ import type { RequestRecord } from "./domain/request.ts"
 import { createGateway } from "./gateway/gateway.ts"
 import type { GatewayParts } from "./gateway/parts.ts"
 import { type Hints, LocalHints } from "./hints.ts"
-import { newLease, newRequestId } from "./ids.ts"
-import { checkExposure, closeGateway, isLoopbackHost, listen } from "./listen.ts"
-import { makeLocalRunner, startLocalRunner } from "./local-runner-setting.ts"
+import { newLease, newRequestId } from "./start/ids.ts"
+import { checkExposure, closeGateway, isLoopbackHost, listen } from "./start/listen.ts"
+import { makeLocalRunner, startLocalRunner } from "./start/local-runner-setting.ts"
 import { Pruner } from "./maintenance/pruner.ts"
+import { SpaceWatch } from "./maintenance/space-watch.ts"
 import { Sweeper } from "./maintenance/sweeper.ts"
 import { ServerLog, type LogStreams } from "./log/server-log.ts"
 import { Deliverer, type DelivererParts } from "./webhooks/deliverer.ts"
 import { openSigningKey, publicHalf } from "./webhooks/signing-key.ts"
+import { TlsListener } from "./start/tls/tls-listener.ts"
 import { SnapshotCache } from "./snapshot-cache.ts"
 import { type AppRow, type Store, StoreError } from "./store.ts"
 import { openSqliteStore } from "./stores/sqlite/sqlite-store.ts"
@@ -34,6 +37,8 @@ export const exitRestart = 70
 export interface TintypeServer {
   /** Base address, without a slash at the end. */
   url: string
+  /** Where it ends TLS; null: nowhere. */
+  tlsUrl: string | null
   /** No key is needed, as of its start. */
   open: boolean
   /** Drains, then ends; `now` skips the wait, also that of a stop under way. */
@@ -56,13 +61,21 @@ export async function startServer(
   await using undo = new AsyncDisposableStack()
   const folder = await openDataFolder(config.data)
   undo.defer(() => folder.release())
-  const server = await compose(config, folder, log, undo)
+  const server = await compose(config, folder, log, undo).catch((cause: unknown) => {
+    throw isOfDisk(cause) ? asUnusable(folder.path, cause) : cause
+  })
   dropStartupGarbage()
   // From here on it is `stop` that takes the parts down.
   const parts = undo.move()
   const checkpoint = () => void runCheckpoint(server.gatewayParts.store, log)
-  const { url, open } = server
-  return { url, open, checkpoint, ...stoppable(config, server, parts, log) }
+  const { url, open, tls } = server
+  return {
+    url,
+    tlsUrl: tls?.url ?? null,
+    open,
+    checkpoint,
+    ...stoppable(config, server, parts, log),
+  }
 }
 
 interface Composition {
@@ -70,6 +83,7 @@ interface Composition {
   open: boolean
   gatewayParts: GatewayParts
   gateway: Server
+  tls: TlsListener | null
   links: LinkServer
   dispatcher: Dispatcher
   runner: LocalRunner | null
@@ -82,14 +96,10 @@ async function compose(
   undo: AsyncDisposableStack,
 ): Promise<Composition> {
   const commits: ((changed: RequestRecord[]) => void)[] = []
-  const reading = readAppRows(appModules(config.apps))
-  // Should something else fail first, this failure is not the one to tell of.
-  reading.catch(() => {})
+  const reading = awaitedLater(readAppRows(appModules(config.apps)))
+  const openingTls = awaitedLater(openTls(config, folder, log))
   const hints = new LocalHints()
-  const store = await openStore(config, folder, log, { commits, hints })
-  undo.defer(() => store.close())
-  const blobs = await openDiskBlobs({ folder: join(folder.path, "blobs") })
-  undo.defer(() => blobs.close())
+  const { store, blobs, space } = await openStorage(config, folder, log, { commits, hints, undo })
   const anyKey = await store.anyKey()
   checkExposure(config, anyKey)
   const { ended } = await store.recover()
@@ -128,20 +138,23 @@ async function compose(
     blobs,
     snapshots,
     events: dispatcher.events,
+    relay: dispatcher.relay,
     hints,
     webhookKeys,
     localSecret: folder.secret,
+    tokenSecret: folder.tokenSecret,
     runners: links,
+    channels: dispatcher.channels,
     newId: newRequestId,
-    now: Date.now,
-    health: () => healthOf(dispatcher, apps),
+    now: systemNow,
+    health: () => healthOf(dispatcher, apps, space),
     log: write,
   }
   const gateway = createGateway(gatewayParts)
   undo.defer(() => closeGateway(gateway))
   // Before the gateway, which waits for the last of its connections.
   undo.defer(() => links.close())
-  const url = await listen(gateway, config)
+  const { tls, url } = await listenOnBoth(await openingTls, { gateway, gatewayParts, undo })
   const runner = config.runner.local
     ? await makeLocalRunner({ config, folder, dispatcher, url, log: write })
     : null
@@ -150,7 +163,38 @@ async function compose(
   await links.listen(folder.socketPath)
   if (runner !== null) startLocalRunner(runner, dispatcher, write)
   const open = config.key === null && !anyKey
-  return { url, open, gatewayParts, gateway, links, dispatcher, runner }
+  return { url, open, gatewayParts, gateway, tls, links, dispatcher, runner }
+}
+
+/** Should something else fail first, this failure is not the one to tell of. */
+function awaitedLater<Value>(promise: Promise<Value>): Promise<Value> {
+  promise.catch(() => {})
+  return promise
+}
+
+function openTls(config: Config, folder: DataFolder, log: ServerLog): Promise<TlsListener | null> {
+  const write = (entry: object) => log.write({ ...entry })
+  return TlsListener.open({ config, folder, now: Date.now, log: write })
+}
+
+/** TLS first, so that whoever finds the gateway's own port can ask for the other. */
+async function listenOnBoth(
+  tls: TlsListener | null,
+  {
+    gateway,
+    gatewayParts,
+    undo,
+  }: { gateway: Server; gatewayParts: GatewayParts; undo: AsyncDisposableStack },
+): Promise<{ tls: TlsListener | null; url: string }> {
+  const isServed = (await tls?.listen(gateway)) ?? false
+  if (tls !== null && isServed) {
+    gatewayParts.tls = tls
+    undo.defer(() => {
+      tls.closeAllConnections()
+      return tls.close()
+    })
+  }
+  return { tls: isServed ? tls : null, url: await listen(gateway, gatewayParts.config) }
 }
 
 /** Where runners come in; it does not listen yet. */
@@ -159,19 +203,54 @@ function makeLinks(
   { secret }: DataFolder,
   parts: { store: Store; blobs: BlobStore; dispatcher: Dispatcher; log: (entry: object) => void },
 ): LinkServer {
-  const files = { fileMs: retention.fileMs, now: Date.now }
+  const files = { fileMs: retention.fileMs, now: systemNow }
   const transfers = new Transfers({ ...parts, ...files, limits })
   return new LinkServer({ ...parts, transfers, secret, limits })
+}
+
+/** Rows and blobs, and what is known of the space that is left for them. */
+async function openStorage(
+  config: Config,
+  folder: DataFolder,
+  log: ServerLog,
+  {
+    commits,
+    hints,
+    undo,
+  }: {
+    commits: ((changed: RequestRecord[]) => void)[]
+    hints: Hints
+    undo: AsyncDisposableStack
+  },
+): Promise<{ store: Store; blobs: BlobStore; space: SpaceWatch }> {
+  const space = new SpaceWatch(performance.now.bind(performance), (entry) =>
+    log.write({ ...entry }),
+  )
+  const store = await openStore(config, folder, log, { commits, hints, space })
+  undo.defer(() => store.close())
+  const onSpace = (isFull: boolean) => space.note("blobs", isFull)
+  const blobs = await openDiskBlobs({ folder: join(folder.path, "blobs"), onSpace }).catch(
+    (cause: unknown) => {
+      throw asUnusable(folder.path, cause)
+    },
+  )
+  undo.defer(() => blobs.close())
+  return { store, blobs, space }
 }
 
 async function openStore(
   config: Config,
   folder: DataFolder,
   log: ServerLog,
-  { commits, hints }: { commits: ((changed: RequestRecord[]) => void)[]; hints: Hints },
+  {
+    commits,
+    hints,
+    space,
+  }: { commits: ((changed: RequestRecord[]) => void)[]; hints: Hints; space: SpaceWatch },
 ): Promise<Store> {
   return await openSqliteStore({
     path: folder.database,
+    clock: systemNow,
     limits: config.limits,
     retry: config.timing,
     idempotency: config.idempotency,
@@ -181,16 +260,24 @@ async function openStore(
     onFreed: (apps) => {
       for (const app of apps) hints.work(app)
     },
+    onSpace: (isFull) => space.note("rows", isFull),
     onFatal: (error) => {
       // What the disk holds is unknown, so nothing more may be answered: recovery decides.
       log.write({ event: "commit_failed", error })
       process.exit(exitRestart)
     },
   }).catch((cause: unknown) => {
-    // A file of another kind, or of a newer build: for a person to decide.
-    if (!(cause instanceof StoreError && cause.code === "corrupt")) throw cause
-    throw new StartError("data_unusable", cause.message, { cause })
+    // A file of another kind, of a newer build, or on a disk that fails: for a person to decide.
+    throw new StartError("data_unusable", (cause as Error).message, { cause })
   })
+}
+
+const diskErrors = new Set(["EIO", "ENOSPC", "EDQUOT", "EROFS", "ERR_SQLITE_ERROR"])
+
+/** What a start can be told by the disk, in a line; anything else is a bug and keeps its stack. */
+function isOfDisk(error: unknown): boolean {
+  if (error instanceof StoreError) return true
+  return error instanceof Error && "code" in error && diskErrors.has(String(error.code))
 }
 
 /** Tries of webhooks under way at a stop may take so long; others are made again after the next start. */
@@ -218,6 +305,7 @@ async function startDeliverer({
     settings,
     allowPrivate: allowPrivateTargets ?? isLoopbackHost(host),
     clock: systemClock,
+    wall: Date.now,
     random: Math.random,
   })
   commits.push((changed) => deliverer.commit(changed))
@@ -268,11 +356,15 @@ async function runCheckpoint(store: Store, log: ServerLog): Promise<void> {
   }
 }
 
-function healthOf(dispatcher: Dispatcher, apps: AppRow[]): { ready: boolean; detail: object } {
+function healthOf(
+  dispatcher: Dispatcher,
+  apps: AppRow[],
+  space: SpaceWatch,
+): { ready: boolean; detail: object } {
   const hosted = apps.map(({ id }) => [id, dispatcher.isHosted(id)] as const)
   return {
     ready: hosted.every(([, isHosted]) => isHosted),
-    detail: { apps: Object.fromEntries(hosted) },
+    detail: { storage: space.isFull ? "full" : "ok", apps: Object.fromEntries(hosted) },
   }
 }
 
@@ -282,7 +374,7 @@ const runnerGraceMs = 2_000
 /** How a stop goes: listener closed, attempts drained, runner ended, parts taken down in reverse order. */
 function stoppable(
   config: Config,
-  { gatewayParts, gateway, links, dispatcher, runner }: Composition,
+  { gatewayParts, gateway, tls, links, dispatcher, runner }: Composition,
   parts: AsyncDisposableStack,
   log: ServerLog,
 ): Pick<TintypeServer, "stop" | "closed"> {
@@ -292,11 +384,12 @@ function stoppable(
   const run = async () => {
     gatewayParts.draining = true
     log.write({ event: "stopping", attempts: dispatcher.attemptCount })
-    const answered = closeGateway(gateway)
+    const answered = Promise.all([closeGateway(gateway), tls?.close()])
     await dispatcher.drain(config.timing.drainMs, hurry.signal)
     links.dismiss()
     // Whoever still waits or streams has been told all there is; their connections would hold the close for ever.
     gateway.closeAllConnections()
+    tls?.closeAllConnections()
     await answered
     await runner?.stop(runnerGraceMs)
     await parts.disposeAsync()

@@ -25,3 +25,24 @@ export interface EventFeed {
   /** The newest progress of a running attempt; in memory only. */
   progress(requestId: string): Extract<AttemptEvent, { kind: "progress" }> | null
 }
+
+/**
+ * The way of an answer's chunks from a running attempt to the caller who reads along. In memory alone: what a caller missed is
+ * in the result.
+ */
+export interface Relay {
+  /**
+   * From now on the chunks of this request come here; whoever read before gets no more. `onChunk` is called when there may be
+   * something for `next`.
+   */
+  read(requestId: string, onChunk: () => void): ChunkReader
+}
+
+export interface ChunkReader {
+  /** The next chunk, JSON; null: there is none now. Once `taken` is called, its app may go on. */
+  next(): Uint8Array | null
+  /** What `next` has given is on its way to the caller. */
+  taken(): void
+  /** Nobody reads any more: what comes is let go of, and the app does not wait. */
+  close(): void
+}

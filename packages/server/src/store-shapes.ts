@@ -1,6 +1,7 @@
 import type { AttemptEvent, HeldAttempt, RequestState } from "@tintype/protocol"
 import type { Delivery, DeliveryState, DeliveryTry, RetryPolicy } from "./domain/delivery.ts"
-import type { FileAccess } from "./domain/object-lifecycle.ts"
+import type { BlobRef } from "./blob.ts"
+import type { FileAccess, FileLifecycle } from "./domain/files/object-lifecycle.ts"
 import type {
   AttemptResult,
   Body,
@@ -8,6 +9,7 @@ import type {
   CancelVerdict,
   RequestRecord,
 } from "./domain/request.ts"
+import type { ListedPart, UploadPart } from "./domain/files/upload.ts"
 
 /** The shapes that go into the store and come out of it: rows, orders and pages of `store.ts`. */
 
@@ -15,6 +17,8 @@ export interface AppRow {
   id: string
   /** Full ids of its endpoints. */
   endpoints: string[]
+  /** Of these, the ones that can be streamed; absent: none. */
+  streams?: string[]
   /** By endpoint id: the OpenAPI document without what depends on the caller (servers). */
   openapi: Record<string, unknown>
   /** By endpoint id: display name, category …: what `GET /v1/models` tells. */
@@ -25,7 +29,18 @@ export interface AppRow {
   account?: string
   /** Where the app says otherwise than the configuration: how long an attempt may take, how long a run waits for a runner. */
   timeouts?: { requestMs?: number; startupMs?: number }
+  /** By endpoint id: those that are served at `{endpoint}/realtime`, and where they say otherwise than the configuration. */
+  realtime?: Record<string, RealtimeRow>
   revision: number
+}
+
+export interface RealtimeRow {
+  /** Inputs that may wait. */
+  inputsMax?: number
+  /** A caller that sends nothing for so long is told to connect again. */
+  idleMs?: number
+  /** A caller keeps a slot of its runner from its first input on. */
+  exclusive?: boolean
 }
 
 /** `private`: its account and admins. `shared`: any key. `public`: everyone. */
@@ -161,12 +176,63 @@ export interface StoredEvent {
 export interface FileRow extends FileAccess {
   /** What follows `/files/` in its URL. */
   name: string
-  blob: string
+  /** Its bytes, in order; one at least, and several of what came in parts. */
+  blobs: BlobRef[]
+  /** Of them all. */
   bytes: number
   contentType: string
   /** The request that made it; null for an upload. */
   request: string | null
   createdAt: number
+}
+
+/** A file that was announced and is not there yet. */
+export interface UploadRow {
+  /** The name that the file will have. */
+  file: string
+  account: string
+  contentType: string
+  /** It comes in parts. */
+  multipart: boolean
+  /** Of the whole file. */
+  bytesMax: number
+  /** Of the file. */
+  lifecycle: FileLifecycle
+  createdAt: number
+  /** Then it is given up, and what came of it is removed. */
+  expiresAt: number
+}
+
+export interface NewPart {
+  file: string
+  part: UploadPart
+  /** Of its account's files and parts together; 0: no limit. */
+  storageBytesMax: number
+}
+
+export type PartResult =
+  /** `replaced`: the blob of an earlier try, which no row names any more. */
+  { result: "added"; replaced: string | null } | { result: "unknown" } | { result: "too_large" }
+
+export interface UploadEnd {
+  file: string
+  /** The whole file, or which parts it consists of. */
+  content: { blob: BlobRef } | { parts: ListedPart[] }
+  /** As in `NewPart`; parts were counted when they came. */
+  storageBytesMax: number
+}
+
+export type UploadResult =
+  | { result: "added"; file: FileRow }
+  /** `objection`: a sentence for whoever listed the parts. */
+  | { result: "refused"; objection: string }
+  | { result: "unknown" }
+
+export interface AccountStorage {
+  /** Of its files, and of the parts of what is being uploaded. */
+  bytes: number
+  /** What holds for its new files where they say nothing themselves; null: what the configuration says. */
+  settings: FileLifecycle
 }
 
 export interface DueOrder {

@@ -1,8 +1,10 @@
 import type { Delivery, DeliveryTry } from "./domain/delivery.ts"
+import type { Acl, FileLifecycle } from "./domain/files/object-lifecycle.ts"
 import type { AttemptRecord, Body, NewRequest, RequestRecord } from "./domain/request.ts"
 import type { PruneOrder, Pruned } from "./domain/retention.ts"
 import type {
   Advance,
+  AccountStorage,
   AppRow,
   CancelOrder,
   CancelResult,
@@ -17,6 +19,8 @@ import type {
   FoundRequests,
   KeyRow,
   NewKey,
+  NewPart,
+  PartResult,
   RecordedTry,
   RequestPage,
   SessionHello,
@@ -25,6 +29,9 @@ import type {
   SettleResult,
   Settlement,
   StoredEvent,
+  UploadEnd,
+  UploadResult,
+  UploadRow,
 } from "./store-shapes.ts"
 
 export type { AttemptResult, NewRequest } from "./domain/request.ts"
@@ -62,8 +69,14 @@ export type * from "./store-shapes.ts"
  * 14. Nothing is removed of a request that has not ended, nor of one whose delivery is pending. What was removed is unknown to
  *     every call, and its blobs are told once, when no row names them any more.
  *
+ * 15. An upload becomes one file, once: of several ends at a time one adds it. Until then no read shows anything of it, and its
+ *     parts are kept; a file consists of exactly the parts that were listed and came.
+ *
+ * 16. `storage(account).bytes` is at every commit the sum of the account's files and parts, and no upload takes it above the
+ *     limit that it came with.
+ *
  * Errors: `StoreError` with code `full` (no disk space or the batch queue is at its limit: nothing was
- * written, try later), `limited`, `closed`, or `corrupt`. A COMMIT that fails for another reason is fatal: nothing of the batch is
+ * written, try later), `limited`, `over_quota`, `closed`, or `corrupt`. A COMMIT that fails for another reason is fatal: nothing of the batch is
  * answered and `onFatal` is called.
  */
 export interface Store extends StoreReads {
@@ -113,8 +126,18 @@ export interface Store extends StoreReads {
    * follow one another without a gap: behind a missing one nothing is taken, and the runner sends it all again.
    */
   appendEvents(batches: EventBatch[]): Promise<{ lease: string; storedSeq: number }[]>
-  /** Rules of its ACL that name an account there is not are dropped. */
+  /** Rules of its ACL that name an account there is not are dropped. What an app has made is never over a limit. */
   addFile(file: FileRow): Promise<void>
+  /** Resolves to the ACL as it is kept, without rules for accounts there are not; null when there is no such file. */
+  setFileAcl(file: string, acl: Acl): Promise<Acl | null>
+  /** Announces a file. Rejects with `limited` when the account has `uploadsMax` unfinished ones. */
+  openUpload(upload: UploadRow, uploadsMax: number): Promise<void>
+  /** A part that came before under its number is replaced. Rejects with `over_quota`. */
+  addPart(part: NewPart): Promise<PartResult>
+  /** The upload is over, and its file is there. Rejects with `over_quota`. */
+  finishUpload(end: UploadEnd): Promise<UploadResult>
+  /** Resolves to the settings as they are kept, without rules for accounts there are not. */
+  setStorage(account: string, settings: FileLifecycle): Promise<FileLifecycle>
   /** Adds a key, and its account when there is none of that name. */
   createKey(key: NewKey): Promise<KeyRow>
   /** Ends a key for good; one that was revoked before keeps its time. Null when there is none. */
@@ -127,7 +150,7 @@ export interface Store extends StoreReads {
   requeueDelivery(request: string): Promise<Delivery | null>
   /**
    * Removes one slice of what is past its retention, the oldest first: ended requests with all that belongs to them, the
-   * payloads of others, expired files.
+   * payloads of others, expired files, uploads that were given up.
    */
   prune(order: PruneOrder): Promise<Pruned>
   /**
@@ -158,6 +181,8 @@ export interface StoreReads {
   /** Who holds this lease, for a transfer: the running request it belongs to. */
   leaseHolder(lease: string): Promise<RequestRecord | null>
   file(name: string): Promise<FileRow | null>
+  upload(file: string): Promise<UploadRow | null>
+  storage(account: string): Promise<AccountStorage>
   key(id: string): Promise<KeyRow | null>
   /** Every key there ever was, the revoked ones too, the oldest first. */
   keys(): Promise<KeyRow[]>
@@ -188,16 +213,23 @@ export interface StoreEvents {
    * hint: who does not hear it finds the work later.
    */
   onFreed?(apps: string[]): void
+  /** After each batch: was it refused because there is no space? */
+  onSpace?(isFull: boolean): void
 }
 
-export class StoreError extends Error {
-  readonly code: "full" | "limited" | "closed" | "corrupt" | "queue_too_long" | "key_reused"
+export type StoreErrorCode =
+  | "full"
+  | "limited"
+  | "closed"
+  | "corrupt"
+  | "queue_too_long"
+  | "key_reused"
+  | "over_quota"
 
-  constructor(
-    code: "full" | "limited" | "closed" | "corrupt" | "queue_too_long" | "key_reused",
-    message: string,
-    options?: ErrorOptions,
-  ) {
+export class StoreError extends Error {
+  readonly code: StoreErrorCode
+
+  constructor(code: StoreErrorCode, message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = "StoreError"
     this.code = code

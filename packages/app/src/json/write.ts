@@ -6,7 +6,7 @@ declare global {
 }
 
 /**
- * Writes JSON with every digit of a bigint. Throws a TypeError for what JSON cannot say: a number that is not finite,
+ * Writes JSON with every digit of a bigint, and bytes as base64. Throws a TypeError for what JSON cannot say: a number that is not finite,
  * a cycle, no value at all.
  */
 export function writeJson(value: unknown): Uint8Array {
@@ -15,6 +15,7 @@ export function writeJson(value: unknown): Uint8Array {
     if (typeof each === "number" && !Number.isFinite(each)) {
       throw new TypeError(`${key}: ${each} is not JSON`)
     }
+    if (each instanceof Uint8Array) return Buffer.from(each).toString("base64")
     return each
   })
   if (text === undefined) throw new TypeError("no value")
@@ -25,6 +26,8 @@ export function writeJson(value: unknown): Uint8Array {
 export function toPlain(value: unknown): unknown {
   if (typeof value === "bigint") return JSON.rawJSON(String(value))
   if (typeof value === "number" && !Number.isFinite(value)) return nonFiniteName(value)
+  // An error repeats the input that it is about; of bytes, how many they were says as much.
+  if (value instanceof Uint8Array) return `${value.byteLength} bytes`
   if (Array.isArray(value)) return value.map(toPlain)
   if (typeof value !== "object" || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, toPlain(each)]))

@@ -133,6 +133,18 @@ describe("the document of an endpoint", () => {
     expect(withoutDescriptions(components.schemas)).toEqual(schemas["fal-ai/fast-sdxl"])
   })
 
+  it("names the stream of an endpoint that has one, on its own host, last", () => {
+    const endpoint = { stream: true, raw: () => new Uint8Array() }
+    const app = defineApp({ id: "a/b", endpoints: { "/c": endpoint } })
+    const [path, item] = Object.entries(openapiFor(app, "/c").paths).at(-1) ?? []
+    expect(path).toBe("/a/b/c/stream")
+    const schema = { $ref: "#/components/schemas/BCOutput" }
+    expect(item).toMatchObject({
+      servers: [{ url: "https://fal.run" }],
+      post: { responses: { "200": { content: { "text/event-stream": { schema } } } } },
+    })
+  })
+
   it("names its four routes, its queue and itself", () => {
     const document = openapiFor(flux, "/dev", "http://127.0.0.1:3250/queue")
     const operations = Object.entries(document.paths).map(

@@ -45,7 +45,11 @@ export function openapiFor(
       },
       schemas: schemasOf(endpoint, inputName, outputName),
     },
-    paths: pathsOf(id, inputName, outputName),
+    paths: {
+      ...pathsOf(id, inputName, outputName),
+      ...(endpoint.stream === true ? streamPathOf(id, inputName, outputName) : {}),
+      ...realtimePathOf(id, inputName, endpoint),
+    },
     servers: [{ url: base }],
     security: [{ apiKeyAuth: [] }],
   }
@@ -149,6 +153,50 @@ function pathsOf(id: string, inputName: string, outputName: string): Record<stri
       get: {
         parameters: [requestId],
         responses: ok("Result of the request.", referTo(outputName)),
+      },
+    },
+  }
+}
+
+/** Streams are on another host than the queue, whose document this is. */
+function streamPathOf(id: string, inputName: string, outputName: string): Record<string, unknown> {
+  const events = { "text/event-stream": { schema: referTo(outputName) } }
+  return {
+    [`/${id}/stream`]: {
+      servers: [{ url: "https://fal.run" }],
+      post: {
+        requestBody: { required: true, ...json(referTo(inputName)) },
+        responses: {
+          "200": {
+            description: "What the app emits; the last event is the result.",
+            content: events,
+          },
+        },
+      },
+    },
+  }
+}
+
+/** A WebSocket is no operation of OpenAPI; the extension and the operation beside it are those of the hosted framework. */
+function realtimePathOf(
+  id: string,
+  inputName: string,
+  endpoint: AppEndpoint,
+): Record<string, unknown> {
+  if (endpoint.kind !== "json" || endpoint.realtime === undefined) return {}
+  const { bufferingMax: buffering, sessionTimeoutSeconds: sessionTimeout } = endpoint.realtime
+  const config = { buffering, sessionTimeout, maxBatchSize: 1 }
+  const contentType = "application/msgpack"
+  return {
+    [`/${id}/realtime`]: {
+      servers: [{ url: "https://fal.run" }],
+      "x-fal-protocol": { type: "realtime", config, contentType, realtimeMode: "unary" },
+      post: {
+        requestBody: {
+          required: true,
+          content: { [contentType]: { schema: referTo(inputName) } },
+        },
+        responses: { "200": { description: "The answer to one message.", content: {} } },
       },
     },
   }

@@ -44,6 +44,8 @@ export class SchemaWriter {
         return { type: node.kind, ...boundsOf(node.bounds) }
       case "string":
         return { type: "string", ...stringLimits(node) }
+      case "bytes":
+        return { type: "string", format: "binary" }
       case "literal":
         return writeLiteral(node)
       case "array":

@@ -56,6 +56,11 @@ export interface StringNode extends NodeBase {
   pattern?: RegExp
 }
 
+/** Bytes in msgpack, base64 in JSON. */
+export interface BytesNode extends NodeBase {
+  kind: "bytes"
+}
+
 export type LiteralValue = string | number | boolean | null
 
 export interface LiteralNode extends NodeBase {
@@ -129,6 +134,7 @@ export type SchemaNode =
   | IntegerNode
   | NumberNode
   | StringNode
+  | BytesNode
   | LiteralNode
   | ArrayNode
   | TupleNode

@@ -1,4 +1,5 @@
 import type { core, ZodType } from "zod"
+import { isBytesSchema } from "../bytes.ts"
 import { readBounds, readLengths, readPattern, refinementsOf } from "./checks.ts"
 import type { Annotations, Field, LiteralValue, ObjectNode, SchemaNode } from "./node.ts"
 import { UnsupportedSchemaError } from "./unsupported.ts"
@@ -59,6 +60,9 @@ function readNode(schema: ZodSchema, at: Place): SchemaNode {
       return readObject(schema, def, at)
     case "union":
       return readUnion(def, at)
+    case "custom":
+      if (!isBytesSchema(def)) throw unsupported(at, "z.custom()")
+      return { kind: "bytes", refinements: refinementsOf(def, at) }
     default:
       return readContainer(def, at)
   }

@@ -142,5 +142,6 @@ function isSet(input: Record<string, unknown>, key: string): boolean {
 }
 
 export function isPlainObject(input: unknown): input is Record<string, unknown> {
-  return typeof input === "object" && input !== null && !Array.isArray(input)
+  if (typeof input !== "object" || input === null) return false
+  return !Array.isArray(input) && !(input instanceof Uint8Array)
 }

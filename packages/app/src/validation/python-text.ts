@@ -48,6 +48,8 @@ export function branchName(node: SchemaNode): string {
       const isConstrained = node.pattern !== undefined || Object.keys(node.lengths).length > 0
       return isConstrained ? "constrained-str" : "str"
     }
+    case "bytes":
+      return "bytes"
     case "literal":
       return `literal[${node.values.map(pythonRepr).join(",")}]`
     case "array":

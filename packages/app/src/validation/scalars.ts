@@ -1,4 +1,5 @@
 import type {
+  BytesNode,
   BooleanNode,
   Bounds,
   IntegerNode,
@@ -181,6 +182,30 @@ export function checkString(
     }
   }
   return input
+}
+
+/** Of msgpack the bytes themselves; JSON has none, so there a text is read as base64, as Pydantic can be told to. */
+export function checkBytes(
+  _node: BytesNode,
+  input: unknown,
+  place: Place | null,
+  run: Run,
+): Checked<Uint8Array> {
+  if (input instanceof Uint8Array) return asPlainBytes(input)
+  run.loosen(closeness.lax)
+  if (typeof input !== "string") {
+    return run.fail(place, input, "bytes_type", "Input should be a valid bytes")
+  }
+  if (/^[A-Za-z0-9+/_-]*={0,2}$/.test(input)) {
+    return asPlainBytes(Buffer.from(input, "base64"))
+  }
+  const msg = "Data should be valid base64: Invalid symbol"
+  return run.fail(place, input, "bytes_invalid_encoding", msg, { encoding: "base64" })
+}
+
+/** A Buffer has a word of its own for JSON, before anyone else is asked. */
+function asPlainBytes({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 /** `1 item`, `2 items`. */

@@ -11,7 +11,14 @@ import {
   type Place,
   type ValidationError,
 } from "./run.ts"
-import { checkBoolean, checkInteger, checkLiteral, checkNumber, checkString } from "./scalars.ts"
+import {
+  checkBoolean,
+  checkBytes,
+  checkInteger,
+  checkLiteral,
+  checkNumber,
+  checkString,
+} from "./scalars.ts"
 import { checkTaggedUnion, checkUnion } from "./unions.ts"
 
 export type { ValidationError } from "./run.ts"
@@ -58,6 +65,8 @@ function checkKind(node: SchemaNode, input: unknown, place: Place | null, run: R
       return checkNumber(node, input, place, run)
     case "string":
       return checkString(node, input, place, run)
+    case "bytes":
+      return checkBytes(node, input, place, run)
     case "literal":
       return checkLiteral(node, input, place, run)
     case "array":

@@ -5,8 +5,10 @@ export interface PaintJob {
   wish: Wish
   steps: number
   format: "jpeg" | "png"
-  /** Whether somebody looks while it is painted. */
-  previews?: boolean
+  /** Whether somebody looks while it is painted; a preview a step is work. */
+  previews: boolean
+  /** Painted small and enlarged: soft, and there in a tenth of the time. For whoever wants the next one at once. */
+  sketch?: boolean
   /** Absent: the wish alone decides. */
   source?: Source
 }
@@ -31,6 +33,14 @@ export interface Picture {
   width: number
   height: number
   contentType: "image/jpeg" | "image/png"
+}
+
+/** What a picture looks like after a step. */
+export interface Preview {
+  /** A data URI. */
+  url: string
+  width: number
+  height: number
 }
 
 /** The longer side of a preview, in pixels. */
@@ -72,7 +82,7 @@ export interface Order {
 
 /** From a worker: steps, then exactly one of the others. */
 export type Report =
-  | { number: number; kind: "step"; step: number; preview?: string }
+  | { number: number; kind: "step"; step: number; preview?: Preview }
   | { number: number; kind: "picture"; picture: Picture }
   | { number: number; kind: "refused"; refusal: Refusal }
   | { number: number; kind: "failed"; message: string }

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises"
 import type { RunContext } from "@tintype/app"
-import type { PaintJob, Picture } from "./job.ts"
+import type { PaintJob, Picture, Preview } from "./job.ts"
 import { PainterPool } from "./pool.ts"
 
 /** How long a step takes at least: slow enough to watch, 1.4 s for 28 steps. `TINTYPE_PACE=0` turns it off. */
@@ -8,9 +8,9 @@ const stepMs = 50
 
 const pool = new PainterPool()
 
-/** What the painter tells while it paints; `onPreviews` gets a data URI for each picture after a step. */
+/** What the painter tells while it paints; `onPreviews` gets one for each picture after a step, where jobs ask for them. */
 export interface Audience extends Pick<RunContext, "signal" | "log" | "progress"> {
-  onPreviews?(urls: string[]): void
+  onPreviews?(previews: Preview[]): Promise<void>
 }
 
 /**
@@ -41,9 +41,19 @@ export async function paintPictures(
     signal.throwIfAborted()
     audience.log(`step ${step}/${steps}`)
     audience.progress(step, steps)
-    if (gate.previews.length === jobs.length) audience.onPreviews?.(gate.previews)
+    if (gate.previews.length === jobs.length) await audience.onPreviews?.(gate.previews)
   }
   return pictures
+}
+
+/** The same at once: nobody watches. */
+export async function sketchPictures(
+  jobs: readonly PaintJob[],
+  signal: AbortSignal,
+  painters: PainterPool = pool,
+): Promise<Picture[]> {
+  const sketches = jobs.map((job) => ({ ...job, sketch: true }))
+  return await paintAll(sketches, signal, painters, () => {})
 }
 
 /** One picture that fails ends the others. */
@@ -51,7 +61,7 @@ async function paintAll(
   jobs: readonly PaintJob[],
   signal: AbortSignal,
   painters: PainterPool,
-  onStep: (index: number, step: number, preview?: string) => void,
+  onStep: (index: number, step: number, preview?: Preview) => void,
 ): Promise<Picture[]> {
   const failure = new AbortController()
   const either = AbortSignal.any([signal, failure.signal])
@@ -70,7 +80,7 @@ async function paintAll(
 /** Opens when every picture has passed, and keeps what each looked like then. */
 class Gate {
   readonly open: Promise<void>
-  readonly previews: string[] = []
+  readonly previews: Preview[] = []
   #left: number
   readonly #unlock: () => void
 
@@ -81,7 +91,7 @@ class Gate {
     this.#left = count
   }
 
-  pass(index: number, preview?: string): void {
+  pass(index: number, preview?: Preview): void {
     if (preview !== undefined) this.previews[index] = preview
     this.#left--
     if (this.#left === 0) this.#unlock()

@@ -16,7 +16,7 @@ afterEach(async () => {
 
 function jobOf(prompt: string, width = 96, height = 64): PaintJob {
   const wish = { endpoint: "test/app", prompt, negativePrompt: "", guidanceScale: 3.5, seed: "7" }
-  return { wish: { ...wish, width, height }, steps: 4, format: "png" }
+  return { wish: { ...wish, width, height }, steps: 4, format: "png", previews: false }
 }
 
 const never = new AbortController().signal

@@ -1,12 +1,19 @@
 import { availableParallelism } from "node:os"
 import { Worker } from "node:worker_threads"
-import { type Order, type PaintJob, type Picture, PictureError, type Report } from "./job.ts"
+import {
+  type Order,
+  type PaintJob,
+  type Picture,
+  PictureError,
+  type Preview,
+  type Report,
+} from "./job.ts"
 
 /** Orders that may wait for a thread; a runner's slots keep it far below. */
 const waitingMax = 512
 
-/** A step is done; `preview` is a data URI, where the job asked for them. */
-export type OnStep = (step: number, preview?: string) => void
+/** A step is done; with a `preview`, where the job asked for them. */
+export type OnStep = (step: number, preview?: Preview) => void
 
 interface Ticket {
   order: Order

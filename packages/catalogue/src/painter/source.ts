@@ -80,6 +80,12 @@ function tooLarge(field: Refusal["field"], pixelsMax: number): Refusal {
   return { field, type: "image_too_large", message, ctx: { max_height: side, max_width: side } }
 }
 
+/** Throws `PictureError`. */
+export async function sizeOfSource({ image, pixelsMax }: Source) {
+  const { width, height } = await open(image, "image_url", pixelsMax)
+  return { width, height }
+}
+
 /** The caller's picture at the size of the output. Throws `PictureError`. */
 export async function loadSource(
   source: Source,

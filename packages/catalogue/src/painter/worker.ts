@@ -1,5 +1,5 @@
 import { parentPort } from "node:worker_threads"
-import { type Order, PictureError, type Report } from "./job.ts"
+import { type Order, PictureError, type Preview, type Report } from "./job.ts"
 import { carryOut } from "./studio.ts"
 
 /** The painter's thread: one order at a time, reports as it goes; holds nothing between orders. */
@@ -23,7 +23,7 @@ async function fulfil({ number, job, stop }: Order): Promise<Report> {
   const check = () => {
     if (Atomics.load(stopped, 0) !== 0) throw new Stopped("the picture is not wanted any more")
   }
-  const onStep = (step: number, preview?: string) => {
+  const onStep = (step: number, preview?: Preview) => {
     check()
     const report: Report = { number, kind: "step", step }
     port?.postMessage(preview === undefined ? report : { ...report, preview })

@@ -1,6 +1,15 @@
-import { type App, type AppAnswer, type AppCall, type RunContext, respond } from "@tintype/app"
+import {
+  type App,
+  type AppAnswer,
+  type AppCall,
+  type AppMessage,
+  type MessageAnswer,
+  type RunContext,
+  respond,
+  respondMessage,
+} from "@tintype/app"
 
-export type { AppAnswer, AppCall } from "@tintype/app"
+export type { AppAnswer, AppCall, AppMessage, MessageAnswer } from "@tintype/app"
 
 /**
  * An app as the runner sees it. What the app has an answer for, a refusal of the input included, it answers;
@@ -10,11 +19,17 @@ export interface HostedApp {
   /** `owner/alias`. */
   readonly id: string
   respond(call: AppCall, context: RunContext): Promise<AppAnswer>
+  /** One message of a channel. Absent: nothing of it is realtime. */
+  respondMessage?(message: AppMessage, context: RunContext): Promise<MessageAnswer>
 }
 
 /** Hosts an app of `defineApp` in this process. */
 export function hostApp(app: App): HostedApp {
-  return { id: app.id, respond: (call, context) => respond(app, call, context) }
+  return {
+    id: app.id,
+    respond: (call, context) => respond(app, call, context),
+    respondMessage: (message, context) => respondMessage(app, message, context),
+  }
 }
 
 /**

@@ -11,6 +11,7 @@ import type {
   LogLevel,
 } from "@tintype/protocol"
 import type { AppAnswer, HostedApp } from "./app-host.ts"
+import { type Chunk, ChunkBuffer } from "./chunk-buffer.ts"
 import { type ConsoleReceiver, printingTo } from "./console-capture.ts"
 import { EventBuffer } from "./event-buffer.ts"
 import { type RunnerTiming, runnerLimits } from "../limits.ts"
@@ -29,6 +30,7 @@ export interface AttemptParts {
   /** Epoch milliseconds. */
   now: () => number
   sendEvent: (event: AttemptEvent) => void
+  sendChunk: (chunk: Chunk) => void
   /** Called once, when there is an outcome. */
   onOutcome(): void
   /** The app goes on although its signal was aborted and its grace is over. */
@@ -44,8 +46,8 @@ export interface AttemptParts {
  *         └───────────abort──────────────────────────────────────────▲
  *
  * `forget` ends any state: the outcome was settled, or the gateway or the orphan limit gave the attempt up. It owns its
- * events and its outcome until then. Invariant: the first outcome stays, except that one whose body the gateway
- * refuses becomes a failure; no event follows the outcome.
+ * events, its chunks and its outcome until then. Invariant: the first outcome stays, except that one whose body the
+ * gateway refuses becomes a failure; no event and no chunk follows the outcome.
  *
  * The signal is aborted by a cancel and after `timeoutMs`; what the app answers within `graceMs` of that still counts. An
  * app in this process cannot be killed: one that ignores its signal loses its outcome then, `onStuck` tells that only the
@@ -54,6 +56,7 @@ export interface AttemptParts {
 export class Attempt implements ConsoleReceiver {
   readonly assign: AssignFrame
   readonly events: EventBuffer
+  readonly chunks: ChunkBuffer
   readonly transfer: Transfer
   readonly #parts: AttemptParts
   readonly #controller = new AbortController()
@@ -73,8 +76,9 @@ export class Attempt implements ConsoleReceiver {
   constructor(assign: AssignFrame, parts: AttemptParts) {
     this.assign = assign
     this.#parts = parts
-    const { lease, logBytesMax } = assign
+    const { lease, logBytesMax, streams } = assign
     this.events = new EventBuffer({ logBytesMax, now: parts.now, send: parts.sendEvent })
+    this.chunks = new ChunkBuffer({ streams, signal: this.signal, send: parts.sendChunk })
     const onLeaseLost = () => this.#abort("The lease is not held any more.")
     this.transfer = parts.createTransfer({ lease, signal: this.signal, onLeaseLost })
   }
@@ -133,6 +137,7 @@ export class Attempt implements ConsoleReceiver {
     const runs = this.#workStartedAt !== null && !this.#ended
     this.#state = "forgotten"
     this.events.end()
+    this.chunks.end()
     if (this.#limit !== null) clearTimeout(this.#limit)
     if (this.#grace === null && runs) this.#startGrace()
     this.#controller.abort(givenUp)
@@ -230,6 +235,7 @@ export class Attempt implements ConsoleReceiver {
   #conclude(outcome: AttemptOutcome): void {
     if (this.#outcome !== null || this.#state === "forgotten") return
     this.events.end()
+    this.chunks.end()
     this.#outcome = outcome
     this.#state = "outcome"
     this.#parts.onOutcome()

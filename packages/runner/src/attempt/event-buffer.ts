@@ -74,17 +74,6 @@ export class EventBuffer {
     if (!this.#ended) this.#add({ kind: "progress", step, steps }, 0)
   }
 
-  /** Errors: `RangeError` when the chunk cannot fit in a frame. */
-  chunk(data: string): void {
-    const bytes = Buffer.byteLength(data)
-    if (bytes > runnerLimits.chunkBytesMax) {
-      throw new RangeError(
-        `A chunk of ${bytes} bytes is larger than ${runnerLimits.chunkBytesMax} bytes.`,
-      )
-    }
-    if (!this.#ended) this.#add({ kind: "chunk", data }, bytes)
-  }
-
   /** Forgets the events up to and including `seq`. */
   stored(seq: number): void {
     let count = 0

@@ -22,7 +22,7 @@ export interface RunContextParts {
 /** What the app gets of its attempt. */
 export function createRunContext(attempt: Attempt, parts: RunContextParts): RunContext {
   const { requestId, endpoint, attempt: number, headers, fileBase } = attempt.assign
-  const { events, signal, transfer, answerHeaders } = attempt
+  const { events, chunks, signal, transfer, answerHeaders } = attempt
   return {
     requestId,
     endpoint,
@@ -35,9 +35,9 @@ export function createRunContext(attempt: Attempt, parts: RunContextParts): RunC
     progress(step, steps) {
       events.progress(step, steps)
     },
+    streaming: chunks.streams,
     emit(chunk) {
-      // A seed may have more digits than a number holds.
-      events.chunk(new TextDecoder().decode(writeJson(chunk ?? null)))
+      return chunks.streams ? chunks.emit(writeJson(chunk ?? null)) : Promise.resolve()
     },
     async file(bytes, contentType): Promise<OutputFile> {
       return await storeOutputFile({ bytes, contentType, fileBase }, transfer, parts.randomBytes)

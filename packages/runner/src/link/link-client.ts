@@ -4,7 +4,7 @@ import {
   type RunnerFrame,
   type WelcomeFrame,
   LinkProtocolError,
-  decodeGatewayFrames,
+  createGatewayFrameReader,
   encodeFrames,
 } from "@tintype/protocol"
 import { WebSocket } from "ws"
@@ -53,6 +53,8 @@ export class LinkClient {
   readonly #backoff: Backoff
   readonly #refusedBackoff: Backoff
   #socket: WebSocket | null = null
+  /** Of this socket: what one left unfinished is not continued on the next. */
+  #readFrames = createGatewayFrameReader()
   #linked = false
   #closed = false
   #outgoing: RunnerFrame[] = []
@@ -117,6 +119,7 @@ export class LinkClient {
     this.#redial = null
     const socket = dialLink(this.#options.target)
     this.#socket = socket
+    this.#readFrames = createGatewayFrameReader()
     this.#hear()
     socket.on("open", () => {
       if (socket !== this.#socket) return
@@ -144,7 +147,7 @@ export class LinkClient {
     const socket = this.#socket
     try {
       if (!isBinary) throw new LinkProtocolError("message: binary expected")
-      for (const frame of decodeGatewayFrames(data)) {
+      for (const frame of this.#readFrames(data)) {
         this.#apply(frame)
         // A frame may have ended this very link; what came after it in the message is void.
         if (socket !== this.#socket) return

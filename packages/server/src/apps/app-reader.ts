@@ -1,7 +1,7 @@
 import { openapiFor, type App } from "@tintype/app"
 import { importApps } from "@tintype/runner"
 import type { ServedApps } from "./served-apps.ts"
-import type { AppAuth, AppRow } from "../store.ts"
+import type { AppAuth, AppRow, RealtimeRow } from "../store.ts"
 
 /** Whoever has a key may call the built-in apps; one of somebody's own is private unless it says otherwise. */
 const builtIn = import.meta.resolve("@tintype/catalogue")
@@ -39,13 +39,29 @@ function appRow(app: App, auth: AppAuth): AppRow {
   return {
     id: app.id,
     endpoints: [...ids.values()],
+    streams: [...ids].flatMap(([path, id]) => (app.endpoints.get(path)?.stream === true ? id : [])),
     openapi: Object.fromEntries([...ids].map(([path, id]) => [id, openapiFor(app, path)])),
     metadata: Object.fromEntries([...ids].map(([path, id]) => [id, metadataOf(app, path, id)])),
     timeouts: timeoutsOf(app),
+    realtime: realtimeOf(app),
     auth: app.auth ?? auth,
     account: "local",
     revision: 1,
   }
+}
+
+function realtimeOf(app: App): Record<string, RealtimeRow> {
+  const rows: Record<string, RealtimeRow> = {}
+  for (const [path, endpoint] of app.endpoints) {
+    if (endpoint.kind !== "json" || endpoint.realtime === undefined) continue
+    const { bufferingMax, sessionTimeoutSeconds, exclusive } = endpoint.realtime
+    rows[endpointId(app.id, path)] = {
+      ...(bufferingMax === undefined ? {} : { inputsMax: bufferingMax }),
+      ...(sessionTimeoutSeconds === undefined ? {} : { idleMs: sessionTimeoutSeconds * 1_000 }),
+      ...(exclusive ? { exclusive } : {}),
+    }
+  }
+  return rows
 }
 
 function timeoutsOf({

@@ -1,7 +1,7 @@
 import { execFile, type ExecFileException } from "node:child_process"
 import { isAbsolute } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
-import { StartError } from "../data-folder.ts"
+import { StartError } from "../start-error.ts"
 import type { AppRow } from "../store.ts"
 
 /** What the reading process has to say: the rows, or what a person can do about it. */

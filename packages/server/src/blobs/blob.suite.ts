@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from "node:crypto"
 import { once } from "node:events"
 import { monitorEventLoopDelay } from "node:perf_hooks"
+import type { Readable } from "node:stream"
 import { buffer } from "node:stream/consumers"
 import { Worker } from "node:worker_threads"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import type { BlobStore } from "../blob.ts"
+import { type BlobStore, readAcross } from "../blob.ts"
 
 async function* chunks(...parts: (Uint8Array | string)[]): AsyncIterable<Uint8Array> {
   for (const part of parts) yield typeof part === "string" ? Buffer.from(part) : part
@@ -83,6 +84,47 @@ export function describeBlobs(title: string, open: () => Promise<BlobStore>): vo
       expect(await text(name, { start: 2, end: 4 })).toBe("234")
       expect(await text(name, { start: 9, end: 9 })).toBe("9")
       expect(await text(name, { start: 7, end: 100 })).toBe("789")
+    })
+
+    test("several are read as one, in ranges too", async () => {
+      const refs = [
+        await blobs.write(chunks("abc")),
+        await blobs.write(chunks()),
+        await blobs.write(chunks("d")),
+        await blobs.write(chunks("efgh")),
+      ]
+      async function across(range?: { start: number; end: number }) {
+        const stream = await readAcross(blobs, refs, range)
+        return stream === null ? null : (await buffer(stream)).toString()
+      }
+      const whole = "abcdefgh"
+      expect(await across()).toBe(whole)
+      for (let start = 0; start < 8; start += 1) {
+        for (let end = start; end < 8; end += 1) {
+          expect(await across({ start, end })).toBe(whole.slice(start, end + 1))
+        }
+      }
+      expect(await readAcross(blobs, refs.slice(1, 2))).not.toBeNull()
+      await blobs.delete(refs[3]!.name)
+      await expect(across()).rejects.toThrow(`The blob ${refs[3]!.name} is gone`)
+      expect(await across({ start: 0, end: 3 })).toBe("abcd")
+      await blobs.delete(refs[0]!.name)
+      expect(await across()).toBeNull()
+    })
+
+    test("several that are let go of in the middle leave none open", async () => {
+      const refs = [await blobs.write(chunks(randomBytes(400_000))), await blobs.write(chunks("x"))]
+      const opened: Readable[] = []
+      const read: BlobStore["read"] = async (...input) => {
+        const stream = await blobs.read(...input)
+        if (stream !== null) opened.push(stream)
+        return stream
+      }
+      const stream = await readAcross({ read }, refs)
+      for await (const _ of stream ?? []) break
+      expect(opened).toHaveLength(1)
+      const [first] = opened
+      if (first?.closed === false) await new Promise((closed) => first.once("close", closed))
     })
 
     test("a blob that is not there is null, and so is a name that is none", async () => {

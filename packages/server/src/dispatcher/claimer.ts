@@ -10,6 +10,8 @@ export interface ClaimerParts {
   newLease: () => string
   clock: Clock
   log: (entry: Record<string, unknown>) => void
+  /** Gives slots to inputs of channels; `requests` could be claimed for the session. */
+  feedChannels(session: RunnerSession, requests: number): void
   /** Takes what was claimed, which may be nothing, for a session that lives. */
   onClaims(session: RunnerSession, claims: Claim[]): void
 }
@@ -77,7 +79,9 @@ export class Claimer {
     for (const session of this.#parts.sessions.values()) {
       if (session.room === 0) continue
       const apps = this.#backlog.among(session.apps)
-      const count = Math.min(session.room, this.#backlog.sum(apps))
+      const requests = this.#backlog.sum(apps)
+      this.#parts.feedChannels(session, requests)
+      const count = Math.min(session.room, requests)
       if (count > 0) this.#claim(session, apps, count)
     }
   }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type App, defineApp, type RunContext } from "@tintype/app"
 import {
-  decodeGatewayFrames,
+  createGatewayFrameReader,
   encodeFrames,
   linkVersion,
   type GatewayFrame,
@@ -334,8 +334,9 @@ export class RawPeer {
     this.closed = new Promise((resolve) => {
       this.socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() }))
     })
+    const readFrames = createGatewayFrameReader()
     this.socket.on("message", (data: Buffer) => {
-      for (const frame of decodeGatewayFrames(data)) this.#take(frame)
+      for (const frame of readFrames(data)) this.#take(frame)
     })
   }
 

@@ -6,8 +6,11 @@ import { Claimer, retryAfterMs } from "./claimer.ts"
 import { concludeLease, type Conclusion, endsRunner, settleOverdue } from "./conclusion.ts"
 import type { DispatcherParts } from "./dispatcher-parts.ts"
 import { DueWatch } from "./due-watch.ts"
-import { EventBook } from "./event-book.ts"
-import { Retirement } from "./retirement.ts"
+import type { EventBook } from "./event-book.ts"
+import type { ChunkRelay } from "./relay/chunk-relay.ts"
+import { Hearing } from "./relay/hearing.ts"
+import { ChannelBook } from "./realtime/channel-book.ts"
+import { goingAway, Retirement } from "./retirement.ts"
 import { RunnerSession, type RunnerLink } from "./runner-session.ts"
 import { SessionClock } from "./session-clock.ts"
 import { StartupWatch } from "./startup-watch.ts"
@@ -20,6 +23,11 @@ import { StartupWatch } from "./startup-watch.ts"
 export class Dispatcher {
   /** What the running attempts say. */
   readonly events: EventBook
+  /** What they stream. */
+  readonly relay: ChunkRelay
+  readonly #hearing: Hearing
+  /** Callers' realtime connections. */
+  readonly channels: ChannelBook
   readonly #parts: DispatcherParts
   readonly #sessions = new Map<string, RunnerSession>()
   readonly #clock: SessionClock
@@ -36,12 +44,14 @@ export class Dispatcher {
   constructor(parts: DispatcherParts) {
     this.#parts = parts
     const clock = (this.#time = parts.clock ?? systemClock)
-    this.events = new EventBook({
+    this.#hearing = new Hearing({
       store: parts.store,
       flushEveryMs: parts.timing.eventFlushMs,
       clock,
-      onStored: (lease, seq) => this.holderOf(lease)?.send({ type: "stored", lease, seq }),
+      send: (lease, frame) => this.holderOf(lease)?.send(frame),
     })
+    this.events = this.#hearing.events
+    this.relay = this.#hearing.relay
     this.#clock = new SessionClock(parts.timing, {
       clock,
       sessions: () => this.#sessions.values(),
@@ -62,11 +72,24 @@ export class Dispatcher {
       onReleased: (app) => this.#claimer.onWork(app),
       log: parts.log,
     })
-    this.#retirement = new Retirement({ ...parts, clock, sessions: this.#sessions })
+    this.channels = new ChannelBook({
+      sessions: this.#sessions,
+      perRunnerMax: parts.limits.channelsPerRunnerMax,
+      timeoutMs: (app) => this.#requestTimeoutMs(app),
+      onInput: () => this.#claimer.pump(),
+      onClosed: (session) => this.#retirement.tell(session),
+    })
+    this.#retirement = new Retirement({
+      ...parts,
+      clock,
+      sessions: this.#sessions,
+      endChannels: (session, end) => this.channels.endSoon(session, end),
+    })
     this.#claimer = new Claimer({
       ...parts,
       clock,
       sessions: this.#sessions,
+      feedChannels: (session, requests) => this.channels.feed(session, requests),
       onClaims: (session, claims) => {
         for (const claim of claims) this.#assign(session, claim)
         this.#retirement.tell(session)
@@ -162,6 +185,7 @@ export class Dispatcher {
     const { timing } = this.#parts
     const known = this.#sessions.get(frame.session)
     known?.link?.close(1000, "replaced")
+    if (known !== undefined) this.channels.lose(known)
     const identity = { id: frame.session, key, runner: frame.runner, apps: frame.apps }
     const session = new RunnerSession(identity, this.#clock.leaseDeadline(), this.#time)
     session.link = link
@@ -180,15 +204,16 @@ export class Dispatcher {
       const transferred = known?.attempts.get(lease)?.transferred ?? null
       const timeoutMs = this.#requestTimeoutMs(request.app)
       session.hold(request, { accepted: true, transferred, timeoutMs })
-      this.events.open(lease, request.id, request.attempts, storedSeq)
+      this.#hearing.open(request, storedSeq)
       session.cancelIfAsked(request)
     }
     for (const claim of reassign) this.#assign(session, claim)
     for (const lease of known?.attempts.keys() ?? []) {
-      if (!session.attempts.has(lease)) this.events.close(lease)
+      if (!session.attempts.has(lease)) this.#hearing.close(lease)
     }
     if (this.#draining) session.send({ type: "drain", deadlineMs: timing.drainMs })
     else if (session.retiring) this.#retirement.resume(session)
+    else this.channels.linked()
     return session
   }
 
@@ -215,12 +240,14 @@ export class Dispatcher {
       case "accepted":
         session.accept(frame.lease)
         return null
-      case "event": {
-        const held = session.attempts.get(frame.lease)
-        if (held === undefined || held.concluding) return null
-        if (!held.accepted) return "event before accepted"
-        return this.events.add(frame.lease, frame.event) ? null : "event out of order"
-      }
+      case "event":
+      case "chunk":
+        return this.#hearing.hear(session, frame)
+      case "output":
+        return this.channels.output(session, frame)
+      case "closed":
+        this.channels.closed(session, frame)
+        return null
       case "retire":
         this.#retirement.retire(session, frame.why)
         return null
@@ -236,6 +263,8 @@ export class Dispatcher {
     if (session.link !== link) return
     session.link = null
     session.credits = 0
+    this.channels.lose(session)
+    this.#retirement.tell(session)
     session.deadline = this.#clock.leaseDeadline()
     this.#parts.log({ event: "runner_disconnected", pid: session.runner.pid })
   }
@@ -255,7 +284,8 @@ export class Dispatcher {
     const current = this.#sessions.get(id) ?? session
     this.#sessions.delete(id)
     for (const one of new Set([session, current])) {
-      for (const lease of one.attempts.keys()) this.events.close(lease)
+      for (const lease of one.attempts.keys()) this.#hearing.close(lease)
+      this.channels.lose(one)
       one.link?.close(1000, "expired")
     }
     this.#parts.log({ event: "session_ended", pid: session.runner.pid, attempts: ended, why })
@@ -282,11 +312,15 @@ export class Dispatcher {
   async drain(deadlineMs: number, signal: AbortSignal): Promise<void> {
     this.#draining = true
     this.#claimer.stop()
+    this.channels.stop()
     await this.#retirement.drain(deadlineMs, signal)
+    this.channels.endAll(goingAway)
   }
 
   close(): void {
     this.#closed = true
+    this.channels.stop()
+    this.channels.endAll(goingAway)
     this.#clock.stop()
     this.#startups.stop()
     this.#due.stop()
@@ -307,8 +341,7 @@ export class Dispatcher {
   }
 
   #assign(session: RunnerSession, claim: Claim): void {
-    const attempt = claim.request.attempt!
-    this.events.open(attempt.lease, claim.request.id, attempt.number, 0)
+    this.#hearing.open(claim.request, 0)
     // The limit is the request's: an attempt gets what those before it have left.
     const logBytesMax = Math.max(0, this.#parts.limits.logBytesMax - claim.logBytes)
     session.assign(claim, { logBytesMax, timeoutMs: this.#requestTimeoutMs(claim.request.app) })
@@ -329,7 +362,7 @@ export class Dispatcher {
         const current = this.#sessions.get(session.id)
         session.attempts.delete(lease)
         current?.attempts.delete(lease)
-        this.events.close(lease)
+        this.#hearing.close(lease)
         current?.send({ type: "settled", lease, result })
         if (endsRunner(conclusion)) {
           this.#retirement.stopRunner(current ?? session, "an app asked for it")

@@ -209,7 +209,7 @@ function sizeOf(event: AttemptEvent): number {
   if (event.kind === "log") {
     return 64 + event.message.length + JSON.stringify(event.labels ?? {}).length
   }
-  return event.kind === "chunk" ? 64 + event.data.length : 64
+  return 64
 }
 
 function isAfter(attempt: number, seq: number, after: EventCursor | undefined): boolean {

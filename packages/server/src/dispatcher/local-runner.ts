@@ -159,13 +159,21 @@ export class LocalRunner {
     } catch (error) {
       log({ event: "runner_identity_unreadable", error: String(error) })
     }
-    await rm(command.identity, { force: true })
+    await this.#forget()
     return null
+  }
+
+  /** A file that stays names a process that is gone: whoever reads it next finds that out, and tries again. */
+  async #forget(): Promise<void> {
+    const { command, log } = this.#options
+    await rm(command.identity, { force: true }).catch((error: unknown) => {
+      log({ event: "runner_identity_kept", error: String(error) })
+    })
   }
 
   async #endAndForget(identity: ProcessIdentity): Promise<void> {
     await this.#end(identity)
-    await rm(this.#options.command.identity, { force: true })
+    await this.#forget()
     this.#options.onExit(identity.pid)
   }
 

@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts"
 import type { Timing } from "../config.ts"
+import type { ChannelEnd } from "../realtime.ts"
 import type { Store } from "../store.ts"
 import type { RunnerSession } from "./runner-session.ts"
 
@@ -8,15 +9,20 @@ export interface RetirementParts {
   timing: Pick<Timing, "retireMs" | "stopRunnerEveryMs">
   clock: Clock
   sessions: ReadonlyMap<string, RunnerSession>
+  /** Ends the session's channels, each when its app has answered. */
+  endChannels(session: RunnerSession, end: ChannelEnd): void
   log: (entry: Record<string, unknown>) => void
 }
+
+export const goingAway: ChannelEnd = { code: 1001, reason: "The server stops: connect again" }
+const replaced: ChannelEnd = { code: 1013, reason: "The runner is being replaced: connect again" }
 
 /**
  * How runners are sent home: all of them when the server stops, one of them when it has to be replaced.
  *
  *     live ──drain──▶ draining ──last attempt settled, or time is over──▶ exit
  *
- * A runner that drains gets no new attempt. What is left when the time is over did not fail: it goes back to the queue,
+ * A runner that drains gets no new attempt and no new input. What is left when the time is over did not fail: it goes back to the queue,
  * uncounted, before its runner is told to exit. A local runner that exits is started anew by its supervisor. When the server
  * stops, a runner of another machine is not sent home: it goes on, and the next life of the server takes its session over.
  */
@@ -34,6 +40,7 @@ export class Retirement {
   async drain(deadlineMs: number, signal: AbortSignal): Promise<void> {
     for (const session of this.#parts.sessions.values()) {
       session.send({ type: "drain", deadlineMs })
+      this.#parts.endChannels(session, goingAway)
     }
     await this.#untilIdle(deadlineMs, signal)
     for (const session of [...this.#parts.sessions.values()]) {
@@ -56,6 +63,7 @@ export class Retirement {
     session.retiring = true
     log({ event: "runner_retired", pid: session.runner.pid, why })
     session.send({ type: "drain", deadlineMs: timing.retireMs })
+    this.#parts.endChannels(session, replaced)
     clock
       .setTimeout(() => {
         const current = sessions.get(session.id)
@@ -71,7 +79,7 @@ export class Retirement {
     this.tell(session)
   }
 
-  /** One attempt or claim of the session less. */
+  /** One attempt, claim or channel of the session less. */
   tell(session: RunnerSession): void {
     if (session.retiring && isIdle(session)) session.send({ type: "exit" })
     if (this.#onIdle !== null && this.#areIdle()) this.#onIdle()
@@ -107,6 +115,6 @@ export class Retirement {
   }
 }
 
-function isIdle({ attempts, claiming }: RunnerSession): boolean {
-  return attempts.size === 0 && claiming === 0
+function isIdle({ attempts, claiming, channels }: RunnerSession): boolean {
+  return attempts.size === 0 && claiming === 0 && channels.open.size === 0
 }

@@ -1,7 +1,9 @@
 import type { AssignFrame, CancelReason, GatewayFrame, HelloFrame } from "@tintype/protocol"
 import type { Clock } from "../clock.ts"
 import type { Body, RequestRecord } from "../domain/request.ts"
+import { doorPolicies } from "../domain/door.ts"
 import type { Claim } from "../store.ts"
+import type { HeldChannel } from "./realtime/held-channel.ts"
 
 /**
  * The gateway's side of one link of a session: how many credits, which attempts. A new hello makes a new one, which
@@ -16,6 +18,12 @@ export class RunnerSession {
   readonly runner: HelloFrame["runner"]
   readonly apps: ReadonlySet<string>
   readonly attempts = new Map<string, HeldLease>()
+  /** Those of its link; a new link has none. */
+  readonly channels: SessionChannels = {
+    open: new Map(),
+    waiting: new Set(),
+    isInputsTurn: true,
+  }
   readonly #clock: Clock
   link: RunnerLink | null = null
   /** Granted on this link and not spent; below zero where assigns went out before the runner could grant. */
@@ -121,6 +129,15 @@ export class RunnerSession {
   }
 }
 
+/** The channels of one link; see realtime/channel-book.ts. */
+export interface SessionChannels {
+  open: Map<string, HeldChannel>
+  /** Those with an input that waits for a slot, the one that waits longest first. */
+  waiting: Set<HeldChannel>
+  /** Whose turn the next slot is when a queued request wants it too. */
+  isInputsTurn: boolean
+}
+
 /** An attempt that its runner has not ended in time, and why it should have. */
 export interface Overdue {
   lease: string
@@ -168,6 +185,7 @@ function assignFrame(
     inputBytes: "inline" in input ? input.inline.byteLength : input.bytes,
     headers: claim.headers,
     fileBase: claim.fileBase,
+    streams: doorPolicies[request.door].streams,
     ...limits,
   }
 }

@@ -1,6 +1,6 @@
 /** The ways in, and what each promises. */
 
-export type Door = "queue" | "run"
+export type Door = "queue" | "run" | "stream"
 
 export type Priority = "normal" | "low"
 
@@ -13,9 +13,26 @@ export interface DoorPolicy {
   waitsItsTurn: boolean
   /** Is it cancelled when its caller goes away? */
   endsWithCaller: boolean
+  /** Does its caller read along while the app works? */
+  streams: boolean
+}
+
+const run: DoorPolicy = {
+  attemptsMax: 1,
+  survivesRestart: false,
+  waitsItsTurn: false,
+  endsWithCaller: true,
+  streams: false,
 }
 
 export const doorPolicies: Record<Door, DoorPolicy> = {
-  queue: { attemptsMax: 10, survivesRestart: true, waitsItsTurn: true, endsWithCaller: false },
-  run: { attemptsMax: 1, survivesRestart: false, waitsItsTurn: false, endsWithCaller: true },
+  queue: {
+    attemptsMax: 10,
+    survivesRestart: true,
+    waitsItsTurn: true,
+    endsWithCaller: false,
+    streams: false,
+  },
+  run,
+  stream: { ...run, streams: true },
 }

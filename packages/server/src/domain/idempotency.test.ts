@@ -174,6 +174,7 @@ describe("what was lost", () => {
     expect(canBeLost(disconnecting)).toBe(false)
     expect(canBeLost(record({ door: "run", state: "running" }))).toBe(false)
     expect(canBeLost({ ...succeeded, door: "run" })).toBe(true)
+    expect(canBeLost(record({ door: "stream", state: "running" }))).toBe(false)
   })
 
   test("in a crash is what was submitted within the window before, by one that repeats", () => {
@@ -190,13 +191,16 @@ describe("what was lost", () => {
     expect(wasLostInCrash(copy, 1_001 + answerLossMs, 45_000)).toBe(false)
   })
 
-  test("in a crash is of the runs what was answered in the last moment", () => {
-    const run = { ...succeeded, door: "run" } as const
-    const copy = { record: run, submittedAt: 1_000, resendsBlindly: true }
-    expect(wasLostInCrash(copy, 5_000 + answerLossMs, 45_000)).toBe(true)
-    expect(wasLostInCrash(copy, 5_001 + answerLossMs, 45_000)).toBe(false)
-    const open = { ...copy, record: { ...run, finishedAt: null } }
-    expect(wasLostInCrash(open, 1_000, 45_000)).toBe(false)
-    expect(wasLostInCrash({ ...copy, record: record({ door: "run" }) }, 1_000, 45_000)).toBe(false)
-  })
+  test.each(["run", "stream"] as const)(
+    "in a crash is of a %s what was answered in the last moment",
+    (door) => {
+      const run = { ...succeeded, door } as const
+      const copy = { record: run, submittedAt: 1_000, resendsBlindly: true }
+      expect(wasLostInCrash(copy, 5_000 + answerLossMs, 45_000)).toBe(true)
+      expect(wasLostInCrash(copy, 5_001 + answerLossMs, 45_000)).toBe(false)
+      const open = { ...copy, record: { ...run, finishedAt: null } }
+      expect(wasLostInCrash(open, 1_000, 45_000)).toBe(false)
+      expect(wasLostInCrash({ ...copy, record: record({ door }) }, 1_000, 45_000)).toBe(false)
+    },
+  )
 })

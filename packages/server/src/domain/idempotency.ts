@@ -153,7 +153,7 @@ export function wasLostInCrash(
   resendWindowMs: number,
 ): boolean {
   if (!canBeLost(record)) return false
-  if (record.door === "queue") {
+  if (!doorPolicies[record.door].endsWithCaller) {
     return diedAt - submittedAt <= (resendsBlindly ? resendWindowMs : answerLossMs)
   }
   return record.finishedAt !== null && diedAt - record.finishedAt <= answerLossMs

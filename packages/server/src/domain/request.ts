@@ -1,7 +1,7 @@
 import type { FailureReason, RequestState } from "@tintype/protocol"
 import type { Door, Priority } from "./door.ts"
 import type { SubmitIdentity } from "./idempotency.ts"
-import type { ObjectLifecycle } from "./object-lifecycle.ts"
+import type { ObjectLifecycle } from "./files/object-lifecycle.ts"
 
 /** Bytes that the platform carries and never looks into: in the row up to 32 KiB, else a blob. */
 export type Body = { inline: Uint8Array } | { blob: string; bytes: number }

@@ -44,6 +44,8 @@ export interface Pruned {
   inputs: number
   results: number
   files: number
+  /** That were given up. */
+  uploads: number
   /** What the removed rows named and no row names any more: to be deleted by whoever pruned. */
   blobs: string[]
   /** There is more to remove now. */

@@ -63,10 +63,12 @@ describe("a foreign host names its surface", () => {
 
   it("writes URLs of the foreign hosts in its answers", () => {
     expect(place({ host: "queue.fal.run", encrypted: true })).toMatchObject({
+      runBase: "https://fal.run",
       statusBase: "https://queue.fal.run",
       fileBase: "https://v3b.fal.media/files",
     })
     expect(place({ host: "queue.falrun.com", encrypted: true })).toMatchObject({
+      runBase: "https://falrun.com",
       statusBase: "https://queue.falrun.com",
     })
   })
@@ -138,6 +140,7 @@ describe("URLs that we write", () => {
   it("begin with the Host of the call", () => {
     expect(place({ host: "127.0.0.1:9" })).toMatchObject({
       base: "http://127.0.0.1:9",
+      runBase: "http://127.0.0.1:9",
       statusBase: "http://127.0.0.1:9/queue",
       fileBase: "http://127.0.0.1:9/files",
     })

@@ -23,6 +23,8 @@ export interface Address {
   query: URLSearchParams
   /** Scheme and authority of our own URLs in the answer, and the path of the public URL. */
   base: string
+  /** Endpoints are called at `${runBase}/owner/alias`. */
+  runBase: string
   /** Request URLs are `${statusBase}/owner/alias/requests/…`. */
   statusBase: string
   /** Output files are `${fileBase}/name`. */
@@ -153,25 +155,37 @@ function place({ authority, secure, path, query, publicUrl }: Place): Address | 
   const foreign = findForeignSurface(hostname)
   if (foreign === "unknown") return { unserved: hostname }
   if (foreign !== null) {
-    const statusBase = hostname.endsWith("falrun.com")
-      ? "https://queue.falrun.com"
-      : "https://queue.fal.run"
-    const base = `https://${hostname}`
-    const surface = toSurface(foreign)
-    return { ...found, surface, path, base, statusBase, fileBase: foreignFileBase }
+    const runHost = hostname.endsWith("falrun.com") ? "falrun.com" : "fal.run"
+    return {
+      ...found,
+      surface: toSurface(foreign),
+      path,
+      base: `https://${hostname}`,
+      runBase: `https://${runHost}`,
+      statusBase: `https://queue.${runHost}`,
+      fileBase: foreignFileBase,
+    }
   }
   const scheme = publicUrl?.protocol ?? (secure ? "https:" : "http:")
   const named = nameSubdomain(authority, publicUrl)
   if (named !== null) {
     const base = `${scheme}//${named.parent}`
-    const statusBase = `${scheme}//queue.${named.parent}`
-    return { ...found, surface: named.surface, path, base, statusBase, fileBase: `${base}/files` }
+    return {
+      ...found,
+      surface: named.surface,
+      path,
+      base,
+      runBase: base,
+      statusBase: `${scheme}//queue.${named.parent}`,
+      fileBase: `${base}/files`,
+    }
   }
   const base = publicUrl?.href.replace(/\/$/, "") ?? `${scheme}//${authority.host}`
   return {
     ...found,
     ...placeByPrefix(path),
     base,
+    runBase: base,
     statusBase: `${base}/queue`,
     fileBase: `${base}/files`,
   }

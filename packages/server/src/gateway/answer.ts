@@ -101,6 +101,7 @@ function asPlatformError(error: unknown): PlatformError | null {
     if (error.code === "full") return new PlatformError("storage_full")
     if (error.code === "queue_too_long") return new PlatformError("queue_too_long")
     if (error.code === "key_reused") return new PlatformError("idempotency_key_reused")
+    if (error.code === "over_quota") return new PlatformError("storage_quota_exceeded")
     if (error.code === "limited") return new PlatformError("concurrent_requests_limit")
     if (error.code === "closed") return new PlatformError("server_stopping")
   }

@@ -58,11 +58,14 @@ describe("GET /v1/models", () => {
           highlighted: false,
           pinned: false,
           model_url: `${gateway.url}/fal-ai/flux/dev`,
+          stream_url: `${gateway.url}/fal-ai/flux/dev/stream`,
         },
       },
       { metadata: { display_name: "fal-ai/flux/schnell" } },
       { metadata: { display_name: "tintype/echo" } },
     ])
+    const streams = JSON.stringify(json["models"]).match(/stream_url/g)
+    expect(streams).toHaveLength(1)
   })
 
   it.each([

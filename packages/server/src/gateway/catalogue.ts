@@ -82,9 +82,16 @@ function isChosen(model: Model, ids: string[], query: URLSearchParams): boolean 
 }
 
 function describeModel(model: Model, call: Call, withOpenapi: boolean): object {
+  const { endpoint, app } = model
+  const url = `${call.address.runBase}/${endpoint}`
+  const streams = app.streams?.includes(endpoint) === true
   const described = {
-    endpoint_id: model.endpoint,
-    metadata: { model_url: `${call.address.base}/${model.endpoint}`, ...metadataOf(model) },
+    endpoint_id: endpoint,
+    metadata: {
+      model_url: url,
+      ...(streams ? { stream_url: `${url}/stream` } : {}),
+      ...metadataOf(model),
+    },
   }
   if (!withOpenapi) return described
   const failed = {
@@ -120,7 +127,19 @@ function metadataOf({ endpoint, app }: Model): Record<string, unknown> {
 function openapiOf({ endpoint, app }: Model, call: Call): object | null {
   const document = app.openapi[endpoint]
   if (typeof document !== "object" || document === null) return null
-  return { ...document, servers: [{ url: call.address.statusBase }] }
+  const { runBase, statusBase } = call.address
+  return { ...document, ...servePaths(document, runBase), servers: [{ url: statusBase }] }
+}
+
+/** Paths that are not on the queue have a server of their own. */
+function servePaths(document: object, url: string): object {
+  if (!("paths" in document) || typeof document.paths !== "object") return {}
+  const paths = Object.entries(document.paths ?? {}).map(([path, item]: [string, unknown]) =>
+    typeof item === "object" && item !== null && "servers" in item
+      ? [path, { ...item, servers: [{ url }] }]
+      : [path, item],
+  )
+  return { paths: Object.fromEntries(paths) as object }
 }
 
 function readPage(query: URLSearchParams): { offset: number; limit: number } | null {

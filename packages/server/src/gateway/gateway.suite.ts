@@ -10,6 +10,7 @@ import type { FailureReason } from "@tintype/protocol"
 import { openDiskBlobs } from "../blobs/disk/disk-blobs.ts"
 import { type Config, defaultConfig } from "../config.ts"
 import { EventBook } from "../dispatcher/event-book.ts"
+import { ChunkRelay } from "../dispatcher/relay/chunk-relay.ts"
 import type { Body, RequestRecord } from "../domain/request.ts"
 import { LocalHints } from "../hints.ts"
 import { SnapshotCache } from "../snapshot-cache.ts"
@@ -23,6 +24,7 @@ import type { GatewayLogEntry, GatewayParts } from "./parts.ts"
 export const fluxApp: AppRow = {
   id: "fal-ai/flux",
   endpoints: ["fal-ai/flux/dev", "fal-ai/flux/schnell"],
+  streams: ["fal-ai/flux/dev"],
   openapi: {
     "fal-ai/flux/dev": { openapi: "3.0.4", info: { title: "Queue OpenAPI for fal-ai/flux/dev" } },
   },
@@ -65,6 +67,9 @@ export class TestGateway {
   readonly parts: GatewayParts
   readonly store: Store
   readonly events: EventBook
+  readonly relay: ChunkRelay
+  /** Seqs of the chunks that were taken, as the runner is told. */
+  readonly taken: number[]
   readonly hints: LocalHints
   readonly entries: GatewayLogEntry[]
   /** Resolves to the next record that is committed and fits. */
@@ -75,13 +80,18 @@ export class TestGateway {
   readonly #open = new Map<string, Claim>()
 
   constructor(
-    made: Omit<TestGateway, "call" | "clear" | "submit" | "claim" | "claimNext" | "settle" | "say">,
+    made: Omit<
+      TestGateway,
+      "call" | "clear" | "submit" | "claim" | "claimNext" | "settle" | "say" | "emit"
+    >,
   ) {
     this.url = made.url
     this.port = made.port
     this.parts = made.parts
     this.store = made.store
     this.events = made.events
+    this.relay = made.relay
+    this.taken = made.taken
     this.hints = made.hints
     this.entries = made.entries
     this.committed = made.committed
@@ -127,6 +137,7 @@ export class TestGateway {
     const { id, attempt } = claim.request
     this.#open.set(attempt?.lease ?? "", claim)
     this.events.open(attempt?.lease ?? "", id, attempt?.number ?? 0, 0)
+    this.relay.open(attempt?.lease ?? "", id)
     return claim
   }
 
@@ -163,6 +174,7 @@ export class TestGateway {
             },
     })
     this.events.close(lease)
+    this.relay.close(lease)
     this.#open.delete(lease)
   }
 
@@ -172,6 +184,12 @@ export class TestGateway {
     for (const { id } of [fluxApp, echoApp]) {
       while ((await this.store.queueLength(id)) > 0) await this.settle(await this.claim(id))
     }
+  }
+
+  /** A chunk of a running attempt. */
+  emit({ request }: Claim, seq: number, json: string): void {
+    const lease = request.attempt?.lease ?? ""
+    this.relay.add({ type: "chunk", lease, seq, data: Buffer.from(json) })
   }
 
   /** A log line of a running attempt. */
@@ -258,6 +276,8 @@ export async function openTestGateway(options: TestGatewayOptions = {}): Promise
   const snapshots = new SnapshotCache(store, config.limits.snapshotBytesMax)
   listeners.push((changed) => snapshots.commit(changed))
   const events = new EventBook({ store, flushEveryMs: 20, onStored: () => {} })
+  const taken: number[] = []
+  const relay = new ChunkRelay({ onTaken: (_, seq) => taken.push(seq) })
   const hints = new LocalHints()
   const entries: GatewayLogEntry[] = []
   let logged = Promise.withResolvers<GatewayLogEntry>()
@@ -267,10 +287,13 @@ export async function openTestGateway(options: TestGatewayOptions = {}): Promise
     blobs,
     snapshots,
     events,
+    relay,
     hints,
     webhookKeys: [],
     localSecret,
+    tokenSecret: "70ce2".repeat(12),
     runners: null,
+    channels: null,
     newId: randomUUID,
     now: options.clock ?? Date.now,
     health: () => ({ ready: true, detail: { apps: {} } }),
@@ -298,6 +321,8 @@ export async function openTestGateway(options: TestGatewayOptions = {}): Promise
     parts,
     store,
     events,
+    relay,
+    taken,
     hints,
     entries,
     committed: async (fits) => {

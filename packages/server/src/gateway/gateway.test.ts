@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs"
 import { connect } from "node:net"
 import { Readable } from "node:stream"
 import { buffer as readBuffer, text as readText } from "node:stream/consumers"
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest"
 import { openTestGateway, type TestGateway } from "./gateway.suite.ts"
 
 let gateway: TestGateway
@@ -222,7 +222,7 @@ describe("the proxy door", () => {
     ["ftp://fal.run/a/b", 412],
     ["http://127.0.0.1:1/a/b", 412],
     ["https://wma.fal.run/x", 501],
-    ["https://rest.fal.ai/storage/upload/initiate", 501],
+    ["https://rest.fal.ai/workflows/", 501],
   ])("refuses %s with %d", async (target, status) => {
     const answer = await proxy(target)
     expect(answer.status).toBe(status)
@@ -332,6 +332,17 @@ describe("errors have the API's shape", () => {
     expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1)
   })
 
+  it("a tunnel is refused, and not held open by whoever asked for it", async () => {
+    const socket = connect({ port: gateway.port, host: "127.0.0.1", allowHalfOpen: true })
+    socket.on("error", () => {})
+    socket.write("CONNECT fal.run:443 HTTP/1.1\r\nhost: fal.run:443\r\n\r\n")
+    expect(await readText(socket)).toMatch(/^HTTP\/1\.1 405 /)
+    await vi.waitFor(() => {
+      socket.write("x")
+      expect(socket.destroyed).toBe(true)
+    })
+  })
+
   it("headers beyond the limit are 431", async () => {
     const bytes = `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${"y".repeat(100_000)}\r\n\r\n`
     expect(await raw(gateway.port, bytes)).toMatch(/^HTTP\/1\.1 431 /)
@@ -352,8 +363,7 @@ describe("errors have the API's shape", () => {
 
   it.each([
     ["/ws/fal-ai/flux", 501],
-    ["/rest/tokens/", 501],
-    ["/rest/storage/upload/initiate", 501],
+    ["/rest/workflows/", 501],
     ["/kv/get/a/b", 501],
     ["/console", 404],
     ["/metrics", 404],
@@ -368,7 +378,7 @@ describe("errors have the API's shape", () => {
   })
 
   it("a store whose disk is full is 429, and reads go on", async () => {
-    const own = await openTestGateway({ store: { pagesMax: 60 } })
+    const own = await openTestGateway({ store: { pagesMax: 90 } })
     const body = JSON.stringify("x".repeat(30_000))
     let answer = await own.call("POST", "/queue/fal-ai/flux/dev", { headers: json, body })
     while (answer.status === 200) {

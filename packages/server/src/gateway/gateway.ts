@@ -1,23 +1,30 @@
+import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
-import { type Duplex, Readable } from "node:stream"
+import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { KeyRing } from "./access/key-ring.ts"
 import { RateLimiter } from "./access/rate-limit.ts"
 import { buildAddressResolver, isLoopbackName } from "./address.ts"
-import { type Answer, answerError, asPlatformApiAnswer, identified } from "./answer.ts"
+import { type Answer, answerError, asPlatformApiAnswer, identified, refusal } from "./answer.ts"
 import { AppDirectory } from "./app-directory.ts"
+import { Pulse } from "./doors/event-stream.ts"
 import { proxyPath } from "./doors/proxy.ts"
 import { watchRepeats } from "./idempotency/repeats.ts"
+import { endSocket } from "./end-socket.ts"
 import { discardBody, hasUnreadBody } from "./intake.ts"
 import { corsHeaders, readOpenModeSettings } from "./open-mode.ts"
 import type { Gateway, GatewayParts } from "./parts.ts"
 import { answerUpgrade, isUpgraded } from "./doors/upgrade.ts"
 import { PositionReader, WaiterCount } from "./position-reader.ts"
+import { CallerSockets } from "./realtime/caller-sockets.ts"
 import { requestLogEntry } from "./request-log.ts"
 import { answerCall, type Door } from "./route.ts"
 
 export type { GatewayLogEntry, GatewayParts } from "./parts.ts"
+
+/** How often an idle stream is looked at: a queued request's position changes without a change of the request. */
+const pulseMs = 500
 
 /** A connection that says nothing for so long before or within its headers is ended. */
 const headersTimeoutMs = 30_000
@@ -46,9 +53,11 @@ export function createGateway(parts: GatewayParts): Server {
     },
     keys,
     rates: new RateLimiter(() => performance.now()),
+    sockets: new CallerSockets(config),
     apps: new AppDirectory(parts.store),
     positions: new PositionReader(parts.store, config.timing.positionEveryMs),
     waiters: new WaiterCount(config.limits.waitersMax),
+    pulse: new Pulse(Math.min(pulseMs, config.timing.streamPingMs)),
     repeats: watchRepeats(parts),
   }
   const door: Door = { gateway, resolve: buildAddressResolver(config) }
@@ -74,11 +83,14 @@ export function createGateway(parts: GatewayParts): Server {
   server.on("clientError", answerBrokenRequest)
   server.on("close", () => {
     keys.close()
+    gateway.sockets.close()
     gateway.repeats.close()
   })
   server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
     // A body that will be refused is not asked for.
-    const isTooLarge = Number(request.headers["content-length"]) > config.limits.bodyBytesMax
+    const { bodyBytesMax, fileBytesMax } = config.limits
+    const bytesMax = request.url?.includes("/files/") === true ? fileBytesMax : bodyBytesMax
+    const isTooLarge = Number(request.headers["content-length"]) > bytesMax
     if (isTooLarge) response.setHeader("connection", "close")
     else response.writeContinue()
     server.emit("request", request, response)
@@ -92,7 +104,7 @@ export function createGateway(parts: GatewayParts): Server {
     void answerUpgrade(door, { request, socket, head })
   })
   server.on("connect", (_, socket) =>
-    endSocket(socket, "405 Method Not Allowed", "CONNECT is for proxies"),
+    endSocket(socket, brokenRequest(405, "CONNECT is for proxies")),
   )
   return server
 }
@@ -107,23 +119,14 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
     return
   }
   if (error.code === "HPE_HEADER_OVERFLOW") {
-    endSocket(socket, "431 Request Header Fields Too Large", "The headers are too large")
-  } else endSocket(socket, "400 Bad Request", "The request is not valid HTTP")
+    endSocket(socket, brokenRequest(431, "The headers are too large"))
+  } else endSocket(socket, brokenRequest(400, "The request is not valid HTTP"))
 }
 
-/** An answer where Node has no response to write it to. */
-function endSocket(socket: Duplex, line: string, detail: string): void {
-  const body = JSON.stringify({ detail, error_type: "bad_request" })
-  const head = [
-    `HTTP/1.1 ${line}`,
-    "content-type: application/json",
-    "x-fal-error-type: bad_request",
-    `content-length: ${Buffer.byteLength(body)}`,
-    "connection: close",
-  ]
-  // Whoever is gone already is no error of ours.
-  socket.on("error", () => socket.destroy())
-  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`)
+/** What Node gives up before there is a call. */
+function brokenRequest(status: 400 | 405 | 431, detail: string): Answer {
+  const headers = { "x-fal-error-type": "bad_request" }
+  return refusal(status, detail, { extra: { error_type: "bad_request" }, headers })
 }
 
 /** Answers one call, and logs it when its connection is done with it. */
@@ -133,10 +136,11 @@ async function respond(door: Door, raw: IncomingMessage, response: ServerRespons
   door.gateway.repeats.answers.carry(raw.socket)
   const { method = "", url = "/" } = raw
   logWhenClosed(parts, raw, response)
-  const { surface, answer } = await answerCall(door, { method, url, raw, response }).catch(
+  const { surface, answer: found } = await answerCall(door, { method, url, raw, response }).catch(
     (error: unknown) => ({ surface: null, answer: answerError(error, parts) }),
   )
-  if (answer === null) return
+  if (found === null) return
+  const answer = await untilReadable(found).catch((error: unknown) => answerError(error, parts))
   const shaped =
     surface === "api"
       ? asPlatformApiAnswer(answer, () => parts.newId())
@@ -191,6 +195,13 @@ function sharedHeaders(
   return parts.draining === true ? { ...cors, connection: "close" } : cors
 }
 
+/** A body whose first bytes cannot be read is told by a status, which is too late once the head is sent. */
+async function untilReadable(answer: Answer): Promise<Answer> {
+  const { body } = answer
+  if (body instanceof Readable && body.readable) await once(body, "readable")
+  return answer
+}
+
 interface Exchange {
   raw: IncomingMessage
   response: ServerResponse
@@ -207,6 +218,7 @@ async function send(
   if (response.destroyed) {
     // Its caller is gone; what was opened for it must not stay open.
     if (body instanceof Readable) body.destroy()
+    if (typeof body === "function") await body(response)
     return
   }
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)

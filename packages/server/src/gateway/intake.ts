@@ -100,7 +100,10 @@ async function discardCopy({ blobs }: GatewayParts, body: Body): Promise<void> {
 }
 
 /** The rate of the account, and the key's own where it is narrower. */
-function refuseTooFast({ parts, rates }: Gateway, { account, caller }: Call): void {
+export function refuseTooFast(
+  { parts, rates }: Gateway,
+  { account, caller }: Pick<Call, "account" | "caller">,
+): void {
   const { requestsPerSecondMax } = parts.config.limits
   const ownMax = caller.key?.limits.requestsPerSecondMax ?? 0
   const wait = rates.take([
@@ -203,7 +206,7 @@ function notJson() {
 }
 
 /** A missing or unknown type is none that promises JSON: such a body passes as bytes. */
-function isJsonType(contentType: string | undefined): boolean {
+export function isJsonType(contentType: string | undefined): boolean {
   const type = contentType?.split(";", 1)[0]?.trim().toLowerCase() ?? ""
   return type === "application/json" || type === "text/json" || type.endsWith("+json")
 }

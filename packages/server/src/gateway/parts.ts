@@ -4,15 +4,19 @@ import type { WebhookKey } from "@tintype/protocol"
 import type { BlobStore } from "../blob.ts"
 import type { Config } from "../config.ts"
 import type { Hints } from "../hints.ts"
-import type { EventFeed, Snapshots } from "../snapshots.ts"
+import type { Channels } from "../realtime.ts"
+import type { EventFeed, Relay, Snapshots } from "../snapshots.ts"
 import type { Store } from "../store.ts"
 import type { Address } from "./address.ts"
 import type { Caller } from "./access/caller.ts"
 import type { KeyRing } from "./access/key-ring.ts"
 import type { RateLimiter } from "./access/rate-limit.ts"
 import type { AppDirectory } from "./app-directory.ts"
+import type { Pulse } from "./doors/event-stream.ts"
 import type { Repeats } from "./idempotency/repeats.ts"
 import type { AccessSettings } from "./open-mode.ts"
+import type { ChannelSummary } from "./realtime/caller-socket.ts"
+import type { CallerSockets } from "./realtime/caller-sockets.ts"
 import type { PositionReader, WaiterCount } from "./position-reader.ts"
 
 /** What the gateway is made of; `main.ts` brings it. */
@@ -22,21 +26,34 @@ export interface GatewayParts {
   blobs: BlobStore
   snapshots: Snapshots
   events: EventFeed
+  relay: Relay
   hints: Hints
   /** What receivers verify webhooks by. */
   webhookKeys: WebhookKey[]
   /** Of the data folder; administers. */
   localSecret: string
+  /** Of the data folder; tokens are signed with it. */
+  tokenSecret: string
   /** Null: runners of other machines are not served. */
   runners: RunnerDoor | null
+  /** Null: nothing is realtime. */
+  channels: Channels | null
   /** A new UUID. */
   newId(): string
   /** Epoch milliseconds. */
   now(): number
   health(): { ready: boolean; detail: object }
   log(entry: GatewayLogEntry): void
+  /** Where TLS is ended for programs written for the hosted service, once it is. */
+  tls?: TlsDoor
   /** Set while the server stops: open connections are told to close. */
   draining?: boolean
+}
+
+export interface TlsDoor {
+  readonly port: number
+  /** PEM of the authority that its certificate is trusted by. */
+  readonly ca: string
 }
 
 /** Where runners of other machines come in: the dispatcher's, for those whom the gateway has found to hold a key. */
@@ -70,6 +87,8 @@ export type GatewayLogEntry =
       ms: number
       requestId: string | null
     }
+  /** A caller's realtime connection has ended. */
+  | ({ event: "channel"; endpoint: string; ms: number } & ChannelSummary)
   /** Nobody can have read the answer that told of this request. */
   | { event: "answer_lost"; requestId: string }
   | { event: "error"; requestId: string; error: unknown }
@@ -81,8 +100,10 @@ export interface Gateway {
   apps: AppDirectory
   positions: PositionReader
   waiters: WaiterCount
+  pulse: Pulse
   keys: KeyRing
   rates: RateLimiter
+  sockets: CallerSockets
   repeats: Repeats
 }
 

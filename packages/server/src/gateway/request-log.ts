@@ -18,7 +18,10 @@ const secretParameters = new Set([
 export function redactTarget(url: string): string {
   const mark = url.indexOf("?")
   // Userinfo of an absolute target is a credential too.
-  const path = (mark === -1 ? url : url.slice(0, mark)).replace(/^(https?:\/\/)[^/@]*@/i, "$1")
+  const path = (mark === -1 ? url : url.slice(0, mark))
+    .replace(/^(https?:\/\/)[^/@]*@/i, "$1")
+    // Of an upload, what its URL opens with.
+    .replace(/(\/(?:upload|multipart)\/)[\w-]+\.[\w-]+/, "$1redacted")
   if (mark === -1) return path.slice(0, 512)
   const kept = url
     .slice(mark + 1)

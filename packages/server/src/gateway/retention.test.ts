@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { defaultConfig } from "../config.ts"
-import type { Acl, FileAccess } from "../domain/object-lifecycle.ts"
+import type { Acl, FileAccess } from "../domain/files/object-lifecycle.ts"
 import { chunked, localSecret, openTestGateway, type TestGateway, text } from "./gateway.suite.ts"
 
 const day = 24 * 3_600_000
@@ -257,13 +257,13 @@ describe("a file", () => {
   const content = Buffer.from("bytes of a file")
 
   async function addFile(file: string, access: Partial<FileAccess> = {}) {
-    const { name: blob } = await gateway.parts.blobs.write(chunked(content))
+    const blob = await gateway.parts.blobs.write(chunked(content))
     const times = { createdAt: now, expiresAt: null, acl: null }
     const what = { bytes: content.length, contentType: "image/png", request: null }
     await gateway.store.addFile({
       name: file,
       account: "local",
-      blob,
+      blobs: [blob],
       ...what,
       ...times,
       ...access,
@@ -346,8 +346,8 @@ describe("a file", () => {
   test("is hidden from a caller who has a copy of it, too", async () => {
     await makeKeys(["local"])
     await addFile("a.png", { acl: { default: "hide", rules: [] } })
-    const { blob = "" } = (await gateway.store.file("a.png")) ?? {}
-    expect((await get("a.png", { "if-none-match": `"${blob}"` })).status).toBe(404)
+    const blob = (await gateway.store.file("a.png"))?.blobs[0]
+    expect((await get("a.png", { "if-none-match": `"${blob?.name}"` })).status).toBe(404)
   })
 })
 

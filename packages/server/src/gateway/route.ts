@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { TLSSocket } from "node:tls"
 import { asNobody, type Caller, identify, isRefusal, refuseCaller } from "./access/caller.ts"
 import { answerKeys, keysPath } from "./access/keys-route.ts"
+import { findToken, identifyByToken } from "./access/tokens.ts"
+import { answerTokens, isTokensPath } from "./access/tokens-route.ts"
 import type { Address, AddressResolver, Surface } from "./address.ts"
 import {
   type Answer,
@@ -16,11 +18,14 @@ import { answerOpenapi, answerPlatformApi } from "./catalogue.ts"
 import { proxyPath, resolveProxied } from "./doors/proxy.ts"
 import { answerQueue } from "./doors/queue.ts"
 import { answerRun, describeServer } from "./doors/run.ts"
-import { answerFile } from "./files.ts"
+import { answerFiles } from "./files/files.ts"
+import { parseUploadPath } from "./files/paths.ts"
+import { answerStorage, isStoragePath } from "./files/storage.ts"
 import { preflightHeaders, type Refusal, refuseInOpenMode } from "./open-mode.ts"
 import type { Call, Gateway } from "./parts.ts"
 import { answerRequests, requestsPath } from "./platform/request-routes.ts"
 import { isTransfer, passTransfer } from "./platform/runner-routes.ts"
+import { answerTls, tlsPath } from "./platform/tls-route.ts"
 import {
   answerKeySet,
   answerWebhooks,
@@ -54,7 +59,7 @@ export interface RoutedAnswer {
 export async function placeCall(
   { gateway, resolve }: Door,
   received: Omit<ReceivedCall, "response">,
-): Promise<{ address: Address } | RoutedAnswer> {
+): Promise<{ address: Address } | (RoutedAnswer & { answer: Answer })> {
   const { raw, method, url } = received
   const { headers, socket } = raw
   const encrypted = socket instanceof TLSSocket
@@ -116,7 +121,11 @@ async function findCaller(
   { method, raw, response }: ReceivedCall,
   address: Address,
 ): Promise<Caller | Refusal> {
-  const caller = await identify(gateway, raw.headers, address)
+  const shown = findToken(address, method, raw.headers.authorization)
+  const caller =
+    shown === null
+      ? await identify(gateway, raw.headers, address)
+      : await identifyByToken(gateway, shown.token, shown.endpoint)
   if (isRefusal(caller)) return isPublic(method, address) ? asNobody() : caller
   if (caller.key !== null && !response.destroyed) {
     const release = gateway.keys.hold(caller.key.id, () => response.destroy())
@@ -161,10 +170,12 @@ async function answerAllowed(gateway: Gateway, call: Call): Promise<Answer> {
   }
 }
 
-/** What anyone may read, key or not. */
+/** What anyone may read, key or not, and what opens with its URL alone. */
 function isPublic(method: string, { surface, path }: Address): boolean {
+  if (surface === "files" && parseUploadPath(path) !== null) return true
   if (method !== "GET" && method !== "HEAD") return false
   if (surface === "files" || isKeySet(surface, path)) return true
+  if (surface === "own" && path === tlsPath) return true
   return (surface === "own" || surface === "web") && /^\/(health|api\/openapi)(\/|$)/.test(path)
 }
 
@@ -176,11 +187,14 @@ async function answerSurface(gateway: Gateway, call: Call): Promise<Answer> {
     case "queue":
       return path === "/" ? describeServer(call) : await answerQueue(gateway, call)
     case "files":
-      return await answerFile(gateway, call)
+      return await answerFiles(gateway, call)
     case "api":
+      if (isStoragePath(path)) return await answerStorage(gateway, call)
       return await answerPlatformApi(gateway, call)
     case "rest":
       if (isKeySet(surface, path)) return answerKeySet(gateway, call)
+      if (isTokensPath(path)) return await answerTokens(gateway, call)
+      if (isStoragePath(path)) return await answerStorage(gateway, call)
       return notServed(`${surface} (${path.slice(0, 200)})`)
     case "web":
     case "own":
@@ -209,6 +223,7 @@ async function answerFixed(gateway: Gateway, call: Call): Promise<Answer> {
   if (call.address.surface === "own" && `${path}/`.startsWith(`${keysPath}/`)) {
     return await answerKeys(gateway, call)
   }
+  if (path === tlsPath && call.address.surface === "own") return answerTls(gateway, call)
   if (path === "/health" && call.address.surface === "own") return answerHealth(gateway, call)
   return refusal(404, `Path ${path.slice(0, 200)} not found`)
 }

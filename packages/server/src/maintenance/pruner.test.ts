@@ -106,6 +106,7 @@ describe("a pass", () => {
       inputs: 0,
       results: 0,
       files: 0,
+      uploads: 0,
       blobs: 6,
       slices: 4,
     })
@@ -200,6 +201,7 @@ describe("by its timer", () => {
       inputs: 0,
       results: 0,
       files: 0,
+      uploads: 0,
       blobs: 2,
       slices: 1,
       ms: expect.any(Number),

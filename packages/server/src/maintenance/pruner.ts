@@ -73,7 +73,7 @@ export class Pruner {
   /** One pass: until nothing is due, or it is stopped. */
   async prune(): Promise<PruneTotals> {
     const { store, settings } = this.#parts
-    const totals = { requests: 0, inputs: 0, results: 0, files: 0, blobs: 0, slices: 0 }
+    const totals = { requests: 0, inputs: 0, results: 0, files: 0, uploads: 0, blobs: 0, slices: 0 }
     for (let more = true; more && !this.#stop.signal.aborted;) {
       if (totals.slices > 0) await this.#pause(settings.pauseMs)
       const slice = await store.prune({
@@ -82,7 +82,7 @@ export class Pruner {
         budgetMs: settings.sliceMs * deletingShare,
       })
       totals.slices += 1
-      for (const part of ["requests", "inputs", "results", "files"] as const) {
+      for (const part of ["requests", "inputs", "results", "files", "uploads"] as const) {
         totals[part] += slice[part]
       }
       totals.blobs += await this.#deleteBlobs(slice.blobs)

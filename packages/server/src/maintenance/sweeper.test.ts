@@ -36,7 +36,7 @@ describe("a sweep", () => {
     await server.store.addFile({
       name: "b/1/x.png",
       account: "local",
-      blob: file,
+      blobs: [{ name: file, bytes: 5 }],
       bytes: 5,
       contentType: "image/png",
       request: null,

@@ -31,6 +31,14 @@ export function integer(min: number, max: number): Check<number> {
   }
 }
 
+const port = integer(0, 65_535)
+
+export const tlsPort: Check<number | "off"> = (value, name) => {
+  if (value === "off") return value
+  if (typeof value === "number") return port(value, name)
+  throw refuse(name, "must be a port or off", value)
+}
+
 /** A limit or a time; 0 is a fair value of some (`drainMs`). */
 export const amount = integer(0, Number.MAX_SAFE_INTEGER)
 

@@ -53,6 +53,7 @@ test("every key of the configuration can be set in the file", async () => {
   Object.assign(given, {
     host: "::1",
     port: 1,
+    tlsPort: "off",
     data: ":memory:",
     trustProxy: ["::1/128"],
     allowedOrigins: ["http://b.example"],
@@ -88,6 +89,7 @@ test("every variable is read in its type", async () => {
     TINTYPE_APPS: "/apps/ours.ts, @acme/theirs",
     TINTYPE_RUNNER_LOCAL: "false",
     TINTYPE_RUNNER_SLOTS: "4",
+    TINTYPE_TLS_PORT: "3443",
     TINTYPE_ALLOW_PRIVATE_TARGETS: "true",
   }
   expect(await load({ env })).toMatchObject({
@@ -100,6 +102,7 @@ test("every variable is read in its type", async () => {
     pace: 0.5,
     apps: ["/apps/ours.ts", "@acme/theirs"],
     runner: { local: false, slots: 4 },
+    tlsPort: 3443,
     allowPrivateTargets: true,
   })
 })
@@ -120,6 +123,7 @@ test.each<[Sources, string]>([
     "TINTYPE_ALLOWED_ORIGINS must be origins",
   ],
   [{ env: { TINTYPE_LOG: "xml" } }, 'TINTYPE_LOG must be text or json; it is "xml"'],
+  [{ env: { TINTYPE_TLS_PORT: "none" } }, "TINTYPE_TLS_PORT must be a port or off"],
   [{ env: { TINTYPE_RUNNER_SLOTS: "0" } }, "TINTYPE_RUNNER_SLOTS must be a whole number from 1"],
   [{ env: { TINTYPE_PROT: "1" } }, "Unknown variable TINTYPE_PROT; did you mean TINTYPE_PORT?"],
   [{ flags: { prot: "1" } }, "Unknown flag --prot; did you mean --port?"],

@@ -82,6 +82,12 @@ const settings: Setting[] = [
     (config, value) => (config.port = value),
     checks.toNumber,
   ),
+  setting(
+    "tls-port",
+    checks.nullable(checks.tlsPort),
+    (config, value) => (config.tlsPort = value),
+    checks.toNumber,
+  ),
   setting("data", checks.text, (config, value) => (config.data = value)),
   setting(
     "public-url",
@@ -160,7 +166,7 @@ function variableOf({ flag }: Setting): string {
  * with `TINTYPE_` may belong to another command or a newer version.
  */
 function refuseMisspelt(env: Record<string, string | undefined>): void {
-  const known = [...settings.map(variableOf), "TINTYPE_URL", "TINTYPE_TLS_PORT"]
+  const known = [...settings.map(variableOf), "TINTYPE_URL"]
   for (const name of Object.keys(env)) {
     if (!name.startsWith("TINTYPE_") || known.includes(name)) continue
     const rest = name.slice("TINTYPE_".length)

@@ -190,29 +190,33 @@ export function describeLimits(name: string, open: OpenStore): void {
         expect(idsOf(await claim(2))).toEqual([ids[3]])
       })
 
-      test("a run is refused at the limit, in the submit itself, and leaves no trace", async () => {
-        const run = { door: "run" } as const
-        const both = await Promise.allSettled([
-          store.submit(newRequest(run)),
-          store.submit(newRequest()),
-          store.submit(newRequest(run)),
-          store.submit(newRequest(run)),
-        ])
-        expect(both.map(({ status }) => status)).toEqual([
-          "fulfilled",
-          "fulfilled",
-          "fulfilled",
-          "rejected",
-        ])
-        expect(both[3]).toMatchObject({ reason: { code: "limited" } })
-        expect(await store.queueLength(app)).toBe(3)
-        const claims = await claim(5)
-        expect(claims.map(({ request }) => request.door)).toEqual(["run", "run"])
-        await expect(store.submit(newRequest(run))).rejects.toMatchObject({ code: "limited" })
-        await store.submit(newRequest({ ...run, account: "other" }))
-        await settle(claims[0]!)
-        await store.submit(newRequest(run))
-      })
+      test.each(["run", "stream"] as const)(
+        "who waits on the line is refused at the limit, in the submit itself, without a trace [%s]",
+        async (door) => {
+          const both = await Promise.allSettled([
+            store.submit(newRequest({ door })),
+            store.submit(newRequest()),
+            store.submit(newRequest({ door: "run" })),
+            store.submit(newRequest({ door })),
+          ])
+          expect(both.map(({ status }) => status)).toEqual([
+            "fulfilled",
+            "fulfilled",
+            "fulfilled",
+            "rejected",
+          ])
+          expect(both[3]).toMatchObject({ reason: { code: "limited" } })
+          expect(await store.queueLength(app)).toBe(3)
+          const claims = await claim(5)
+          expect(claims.map(({ request }) => request.door)).toEqual([door, "run"])
+          await expect(store.submit(newRequest({ door }))).rejects.toMatchObject({
+            code: "limited",
+          })
+          await store.submit(newRequest({ door, account: "other" }))
+          await settle(claims[0]!)
+          await store.submit(newRequest({ door }))
+        },
+      )
 
       test("a key narrows its account's limit and is held by it", async () => {
         const limits = { concurrencyMax: 1, requestsPerSecondMax: null, bodyBytesMax: null }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import type { Acl } from "../domain/object-lifecycle.ts"
+import type { Acl } from "../domain/files/object-lifecycle.ts"
 import type { Body } from "../domain/request.ts"
 import { largeResultBytes, type Pruned, type RetentionPolicy } from "../domain/retention.ts"
 import type { Claim, FileRow, NewRequest, Store } from "../store.ts"
@@ -17,7 +17,7 @@ const policy: RetentionPolicy = {
   unstoredLargeResultMs: 360_000,
 }
 
-const nothing = { requests: 0, inputs: 0, results: 0, files: 0, blobs: [], more: false }
+const nothing = { requests: 0, inputs: 0, results: 0, files: 0, uploads: 0, blobs: [], more: false }
 
 /** The laws of `store.ts` about what is removed, for every adapter. */
 export function describeRetention(name: string, open: OpenStore): void {
@@ -82,7 +82,7 @@ export function describeRetention(name: string, open: OpenStore): void {
     async function addFile(fields: Partial<FileRow> & { name: string }) {
       await store.addFile({
         account: "local",
-        blob: `blob of ${fields.name}`,
+        blobs: [{ name: `blob of ${fields.name}`, bytes: 1 }],
         bytes: 1,
         contentType: "image/png",
         request: null,
@@ -246,7 +246,7 @@ export function describeRetention(name: string, open: OpenStore): void {
       test("are told when no row names them any more, once", async () => {
         const input = { blob: "in", bytes: 70_000 }
         await finish({ input }, { blob: "out", bytes: 80_000 })
-        await addFile({ name: "a", blob: "file", expiresAt: now + 1 })
+        await addFile({ name: "a", blobs: [{ name: "file", bytes: 1 }], expiresAt: now + 1 })
         now += policy.requestMs
         const slices = await pruneAll()
         expect(slices.flatMap(({ blobs }) => blobs).toSorted()).toEqual(["file", "in", "out"])
@@ -259,7 +259,8 @@ export function describeRetention(name: string, open: OpenStore): void {
           await finish({ input: shared })
           now += day
           await finish({ input: shared })
-          await addFile({ name: `f${rowsMax}`, blob: shared.blob, expiresAt: now + 40 * day })
+          const named = [{ name: shared.blob, bytes: shared.bytes }]
+          await addFile({ name: `f${rowsMax}`, blobs: named, expiresAt: now + 40 * day })
           now += 29 * day
           expect((await pruneAll({}, rowsMax)).flatMap(({ blobs }) => blobs)).toEqual([])
           expect(await store.unreferencedBlobs([shared.blob])).toEqual([])

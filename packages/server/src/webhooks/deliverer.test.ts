@@ -80,6 +80,7 @@ function startDeliverer(
     settings: { ...defaultConfig.webhooks, retryBaseMs: 20, ...settings },
     allowPrivate: true,
     clock: systemClock,
+    wall: Date.now,
     random: Math.random,
     log: (entry) => {
       entries.push(entry)

@@ -17,6 +17,8 @@ export interface DelivererParts {
   /** Targets on this machine and in private networks are allowed. */
   allowPrivate: boolean
   clock: Clock
+  /** What receivers have, too, who refuse a signature that is old: epoch milliseconds. */
+  wall(): number
   /** From [0, 1). */
   random(): number
   log(entry: Record<string, unknown>): void
@@ -46,8 +48,6 @@ export class Deliverer {
   readonly #underWay = new Map<number, Promise<void>>()
   readonly #triesAt = new Map<string, number>()
   readonly #slow = new Set<string>()
-  /** Epoch minus the monotonic clock: a system clock that is set back must not hold anything back. */
-  readonly #epoch: number
   #payloadBytes = 0
   #poll: Timer | null = null
   #looking: Promise<void> | null = null
@@ -56,7 +56,6 @@ export class Deliverer {
 
   constructor(parts: DelivererParts) {
     this.#parts = parts
-    this.#epoch = parts.clock.now() - parts.clock.monotonic()
   }
 
   start(): void {
@@ -112,7 +111,7 @@ export class Deliverer {
     // Those under way are still due and come first, so twice as many are asked for as may be under way.
     const limit = 4 * settings.triesMax
     const due = await store.dueDeliveries({
-      now: this.#now(),
+      now: this.#parts.clock.now(),
       limit,
       perOrigin: 2 * settings.triesPerOriginMax,
       except: [...this.#triesAt.keys()].filter((origin) => !this.#hasPlaceAt(origin)),
@@ -160,9 +159,9 @@ export class Deliverer {
 
   async #try(delivery: Delivery): Promise<void> {
     const { settings, clock } = this.#parts
-    const at = this.#now()
+    const at = clock.now()
     const startedAt = clock.monotonic()
-    const result = await this.#post(delivery, at)
+    const result = await this.#post(delivery)
     const durationMs = Math.round(clock.monotonic() - startedAt)
     this.#noteSpeed(delivery.origin, result)
     const number = delivery.tries + 1
@@ -185,12 +184,12 @@ export class Deliverer {
     })
   }
 
-  async #post(delivery: Delivery, at: number): Promise<PostResult> {
+  async #post(delivery: Delivery): Promise<PostResult> {
     const { settings, allowPrivate, key } = this.#parts
     const { signal } = this.#stop
     try {
       const body = await this.#readBody(delivery)
-      const timestamp = String(Math.floor(at / 1_000))
+      const timestamp = String(Math.floor(this.#parts.wall() / 1_000))
       const signed = { requestId: delivery.request, userId: delivery.account, timestamp, body }
       const headers = {
         [webhookHeaders.requestId]: signed.requestId,
@@ -251,9 +250,5 @@ export class Deliverer {
 
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#parts.clock.setTimeout(resolve, ms))
-  }
-
-  #now(): number {
-    return Math.round(this.#epoch + this.#parts.clock.monotonic())
   }
 }

@@ -1,7 +1,7 @@
 import { open, readFile, rename } from "node:fs/promises"
 import { join } from "node:path"
 import { makeWebhookKey, type WebhookKey, type WebhookKeyPair } from "@tintype/protocol"
-import { StartError } from "../data-folder.ts"
+import { StartError } from "../start-error.ts"
 
 /**
  * The key pair that webhooks are signed with, kept in the data folder, readable by its owner alone. It is made once: receivers

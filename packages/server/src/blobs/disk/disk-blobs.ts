@@ -12,6 +12,8 @@ export interface DiskBlobsOptions {
   folder: string
   /** Pieces of a body that are held at a time, of 256 KiB at most; default 16. */
   chunksMax?: number
+  /** After each write: was it refused because there is no space? */
+  onSpace?: (isFull: boolean) => void
 }
 
 /** A larger chunk of a source is copied piece by piece, so that no copy holds up the event loop. */
@@ -19,26 +21,31 @@ const pieceBytesMax = 256 * 1024
 
 /** Opens the folder and sweeps what an earlier life left half written. Only one process may have it open. */
 export async function openDiskBlobs(options: DiskBlobsOptions): Promise<BlobStore> {
-  const { folder, chunksMax = 16 } = options
+  const { folder, chunksMax = 16, onSpace = () => {} } = options
   try {
     prepareFolder(folder)
   } catch (cause) {
     throw new Error(`Cannot open the blobs in ${folder}: ${String(cause)}`, { cause })
   }
-  return new DiskBlobs(folder, chunksMax)
+  return new DiskBlobs(folder, chunksMax, onSpace)
 }
 
 /** One write on its way through the disk's thread: what is under way, and what it waits for. */
 class DiskWrite {
   readonly name = newName()
   #pieces = 0
+  /** What pieces were copied into that are written: a gibibyte of garbage is too much to wait for its collection. */
+  readonly #spare: ArrayBuffer[] = []
   #failure: Error | null = null
   #result: BlobInfo | null = null
   #isAbandoned = false
   #wake: (() => void) | null = null
 
   hear(message: FromDisk): void {
-    if (message.type === "taken") this.#pieces -= 1
+    if (message.type === "taken") {
+      this.#pieces -= 1
+      this.#spare.push(message.buffer)
+    }
     if (message.type === "abandoned") this.#isAbandoned = true
     if (message.type === "durable") {
       const { name, bytes, sha256 } = message
@@ -67,6 +74,16 @@ class DiskWrite {
     this.#pieces += 1
   }
 
+  /** The source may use its buffer again, and a pooled buffer cannot be given away. */
+  copy(piece: Uint8Array): Uint8Array<ArrayBuffer> {
+    const spare = this.#spare.pop()
+    const { byteLength } = piece
+    if (spare === undefined || spare.byteLength < byteLength) return new Uint8Array(piece)
+    const bytes = new Uint8Array(spare, 0, byteLength)
+    bytes.set(piece)
+    return bytes
+  }
+
   async durable(): Promise<BlobInfo> {
     await this.#until(() => this.#result !== null)
     if (this.#result === null) throw new Error("A write ended without a result")
@@ -93,15 +110,17 @@ class DiskWrite {
 class DiskBlobs implements BlobStore {
   readonly #folder: string
   readonly #chunksMax: number
+  readonly #onSpace: (isFull: boolean) => void
   readonly #writes = new Map<string, DiskWrite>()
   /** Started by the first write: a server that stores nothing large does without its memory. */
   #worker: Worker | null = null
   #closed: Promise<void> | null = null
   #ended: Error | null = null
 
-  constructor(folder: string, chunksMax: number) {
+  constructor(folder: string, chunksMax: number, onSpace: (isFull: boolean) => void) {
     this.#folder = folder
     this.#chunksMax = chunksMax
+    this.#onSpace = onSpace
   }
 
   async write(
@@ -115,8 +134,11 @@ class DiskBlobs implements BlobStore {
     try {
       await this.#send(write, source, bytesMax)
       this.#say({ type: "finish", name: write.name })
-      return await write.durable()
+      const blob = await write.durable()
+      this.#onSpace(false)
+      return blob
     } catch (error) {
+      if (error instanceof BlobError && error.code === "full") this.#onSpace(true)
       // Said after every piece, so when it is answered nothing is left, whatever failed.
       this.#say({ type: "abandon", name: write.name })
       await write.abandoned()
@@ -196,8 +218,7 @@ class DiskBlobs implements BlobStore {
       if (total > bytesMax) throw new BlobError("too_large", `More than ${bytesMax} bytes`)
       for (let start = 0; start < chunk.byteLength; start += pieceBytesMax) {
         await write.room(this.#chunksMax)
-        // A copy: the source may use its buffer again, and a pooled buffer cannot be given away.
-        const bytes = new Uint8Array(chunk.subarray(start, start + pieceBytesMax))
+        const bytes = write.copy(chunk.subarray(start, start + pieceBytesMax))
         this.#say({ type: "chunk", name: write.name, bytes }, [bytes.buffer])
       }
       if (write.failure !== null) throw write.failure

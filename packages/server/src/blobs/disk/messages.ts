@@ -8,9 +8,9 @@ export type ToDisk =
   | { type: "abandon"; name: string }
   | { type: "close" }
 
-/** What it answers: `taken` for each chunk, then one of the others, once. */
+/** What it answers: `taken` for each chunk, whose memory it gives back, then one of the others, once. */
 export type FromDisk =
-  | { type: "taken"; name: string }
+  | { type: "taken"; name: string; buffer: ArrayBuffer }
   | { type: "durable"; name: string; bytes: number; sha256: string }
   | { type: "failed"; name: string; code: BlobError["code"] | null; message: string }
   | { type: "abandoned"; name: string }

@@ -1,5 +1,14 @@
 import { createHash, type Hash } from "node:crypto"
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
+import {
+  closeSync,
+  fdatasyncSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs"
 import { dirname } from "node:path"
 import { parentPort, workerData } from "node:worker_threads"
 import { JsonCheck } from "../json-check.ts"
@@ -16,19 +25,22 @@ import type { FromDisk, ToDisk } from "./messages.ts"
 interface Write {
   file: number
   bytes: number
+  flushed: number
   hash: Hash
   json: JsonCheck | null
 }
 
 const fileMode = 0o600
+/** A large file is flushed as it comes: all at its end would hold up the small ones, which this thread writes too. */
+const flushEveryBytes = 32 * 1024 * 1024
 const outOfSpace = new Set(["ENOSPC", "EDQUOT"])
 
 const { folder } = workerData as { folder: string }
 const writes = new Map<string, Write>()
 const knownShards = new Set<string>()
 
-function say(message: FromDisk): void {
-  parentPort?.postMessage(message, [])
+function say(message: FromDisk, transfer: ArrayBuffer[] = []): void {
+  parentPort?.postMessage(message, transfer)
 }
 
 /** A new folder survives power loss only when the one that lists it was flushed. */
@@ -42,7 +54,7 @@ function makeShard(path: string): void {
 function begin(name: string, json: boolean): void {
   const file = openSync(incomingPath(folder, name), "wx", fileMode)
   const check = json ? new JsonCheck() : null
-  writes.set(name, { file, bytes: 0, hash: createHash("sha256"), json: check })
+  writes.set(name, { file, bytes: 0, flushed: 0, hash: createHash("sha256"), json: check })
 }
 
 /** False when the bytes cannot be JSON any more. */
@@ -53,6 +65,10 @@ function append(write: Write, bytes: Uint8Array): boolean {
     offset += writeSync(write.file, bytes, offset)
   }
   write.bytes += bytes.byteLength
+  if (write.bytes - write.flushed >= flushEveryBytes) {
+    fdatasyncSync(write.file)
+    write.flushed = write.bytes
+  }
   return true
 }
 
@@ -84,7 +100,11 @@ function discard(name: string, write: Write | undefined): void {
   } catch {
     // It was closed before what failed; the file itself goes next.
   }
-  rmSync(incomingPath(folder, name), { force: true })
+  try {
+    rmSync(incomingPath(folder, name), { force: true })
+  } catch {
+    // A disk that fails must not end the thread; the next open removes what is left.
+  }
 }
 
 function apply(message: Exclude<ToDisk, { type: "close" }>): void {
@@ -102,8 +122,12 @@ function apply(message: Exclude<ToDisk, { type: "close" }>): void {
   // Chunks that were under way when the write failed.
   if (write === undefined) return
   if (message.type === "finish") finish(name, write)
-  else if (append(write, message.bytes)) say({ type: "taken", name })
+  else if (append(write, message.bytes)) giveBack(name, message.bytes.buffer)
   else refuseJson(name, write)
+}
+
+function giveBack(name: string, buffer: ArrayBuffer): void {
+  say({ type: "taken", name, buffer }, [buffer])
 }
 
 function receive(message: ToDisk): void {

@@ -1,5 +1,5 @@
 import {
-  decodeRunnerFrames,
+  createRunnerFrameReader,
   encodeFrames,
   LinkProtocolError,
   linkVersion,
@@ -41,6 +41,7 @@ export class LinkSocket implements RunnerLink {
   readonly #socket: WebSocket
   readonly #parts: LinkSocketParts
   readonly #holder: LinkHolder
+  readonly #readFrames = createRunnerFrameReader()
   #session: RunnerSession | null = null
   #applied: Promise<void> = Promise.resolve()
   #outgoing: GatewayFrame[] = []
@@ -134,7 +135,7 @@ export class LinkSocket implements RunnerLink {
     let frames: RunnerFrame[]
     try {
       if (!isBinary) throw new LinkProtocolError("message: binary expected")
-      frames = decodeRunnerFrames(data)
+      frames = this.#readFrames(data)
     } catch (error) {
       if (!(error instanceof LinkProtocolError)) throw error
       this.#refuse(error.message)

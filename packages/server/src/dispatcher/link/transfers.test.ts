@@ -233,13 +233,19 @@ describe("a file", () => {
     expect(await server.store.file(name)).toMatchObject({ account: "local", bytes: body.length })
   })
 
-  test("of another account is not there: 404", async () => {
+  test("of another account is read as its ACL says, 404 where it says no, and never written: 409", async () => {
     const { server, base } = await running()
-    const { name: blob } = await server.blobs.write(Readable.from([Buffer.from("x")]))
+    const blobs = [await server.blobs.write(Readable.from([Buffer.from("x")]))]
+    const row = { blobs, bytes: 1, contentType: "image/png", request: null, createdAt: 1 }
+    const other = { ...row, account: "other", expiresAt: null }
+    for (const decision of ["allow", "forbid", "hide"] as const) {
+      const name = newName()
+      await server.store.addFile({ ...other, name, acl: { default: decision, rules: [] } })
+      const { status } = await call(server, "GET", `${base}/files/${name}`)
+      expect(status).toBe(decision === "allow" ? 200 : 404)
+    }
     const name = newName()
-    const row = { name, blob, bytes: 1, contentType: "image/png", request: null, createdAt: 1 }
-    await server.store.addFile({ ...row, account: "other", expiresAt: null, acl: null })
-    expect((await call(server, "GET", `${base}/files/${name}`)).status).toBe(404)
+    await server.store.addFile({ ...other, name, acl: null })
     const body = Buffer.from("y")
     expect((await call(server, "PUT", `${base}/files/${name}`, { body })).status).toBe(409)
   })
@@ -264,11 +270,36 @@ describe("a file", () => {
     }
   })
 
+  test("that came in parts is read as one", async () => {
+    const { server, base } = await running()
+    const parts = [randomBytes(70_000), randomBytes(1), randomBytes(100_000)]
+    const blobs = []
+    for (const part of parts) blobs.push(await server.blobs.write(Readable.from([part])))
+    const body = Buffer.concat(parts)
+    const name = newName()
+    const row = { name, blobs, bytes: body.length, contentType: "image/png", request: null }
+    const life = { account: "local", createdAt: 1, expiresAt: null, acl: null }
+    await server.store.addFile({ ...row, ...life })
+    const got = await call(server, "GET", `${base}/files/${name}`)
+    expect(got).toEqual({ status: 200, type: "image/png", body })
+  })
+
+  test("is what its account's settings say where its request says nothing", async () => {
+    const { server, base } = await running({ fileMs: 5_000 })
+    const acl = { default: "forbid" as const, rules: [] }
+    await server.store.setStorage("local", { expirationMs: 7_000, acl })
+    const name = newName()
+    const body = Buffer.from("x")
+    expect((await call(server, "PUT", `${base}/files/${name}`, { body })).status).toBe(204)
+    const row = await server.store.file(name)
+    expect(row).toMatchObject({ acl, expiresAt: (row?.createdAt ?? 0) + 7_000 })
+  })
+
   test("that has expired is not there: 404", async () => {
     const { server, base } = await running()
-    const { name: blob } = await server.blobs.write(Readable.from([Buffer.from("x")]))
+    const blobs = [await server.blobs.write(Readable.from([Buffer.from("x")]))]
     const name = newName()
-    const row = { name, blob, bytes: 1, contentType: "image/png", request: null, createdAt: 1 }
+    const row = { name, blobs, bytes: 1, contentType: "image/png", request: null, createdAt: 1 }
     await server.store.addFile({ ...row, account: "local", expiresAt: 2, acl: null })
     expect((await call(server, "GET", `${base}/files/${name}`)).status).toBe(404)
   })

@@ -1,9 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { pipeline } from "node:stream/promises"
-import { BlobError, type BlobStore } from "../../blob.ts"
+import { BlobError, type BlobRef, type BlobStore, readAcross } from "../../blob.ts"
 import type { Limits } from "../../config.ts"
 import type { RequestRecord } from "../../domain/request.ts"
-import { expiryOf, isExpired } from "../../domain/object-lifecycle.ts"
+import { storedType } from "../../domain/files/file-name.ts"
+import {
+  accessTo,
+  expiryOf,
+  isExpired,
+  settleLifecycle,
+} from "../../domain/files/object-lifecycle.ts"
 import { StoreError, type FileRow, type Store } from "../../store.ts"
 import type { Dispatcher } from "../dispatcher.ts"
 
@@ -89,7 +95,7 @@ export class Transfers {
       exchange.response.end(body.inline)
       return
     }
-    await this.#sendBlob(exchange, body.blob, {})
+    await this.#sendBlobs(exchange, [{ name: body.blob, bytes: body.bytes }], {})
   }
 
   async #takeOutput(exchange: Exchange, lease: string): Promise<void> {
@@ -97,11 +103,11 @@ export class Transfers {
     const find = () => dispatcher.holderOf(lease)?.attempts.get(lease)
     // Its session has not said hello to this process yet; the runner tries again.
     if (find() === undefined) return answer(exchange, 503)
-    const body = await this.#write(exchange, limits.bodyBytesMax)
+    const { name: blob, bytes } = await this.#write(exchange, limits.bodyBytesMax)
     // Looked up anew: the session may have got another link while the body came.
     const held = find()
     if (held === undefined) return answer(exchange, 503)
-    held.transferred = body
+    held.transferred = { blob, bytes }
     answer(exchange, 204)
   }
 
@@ -110,21 +116,21 @@ export class Transfers {
     if (!fileName.test(name)) return answer(exchange, 400)
     const known = await store.file(name)
     if (known !== null) return answer(exchange, repeatStatus(known, record))
-    const { blob, bytes } = await this.#write(exchange, limits.fileBytesMax)
+    const blob = await this.#write(exchange, limits.fileBytesMax)
+    const { settings } = await store.storage(record.account)
+    const lifecycle = settleLifecycle(record.lifecycle, settings, this.#parts.fileMs)
     const createdAt = this.#parts.now()
-    const expiresAt = expiryOf(record.lifecycle, createdAt, this.#parts.fileMs)
-    const acl = record.lifecycle?.acl ?? null
     try {
       await store.addFile({
         name,
         account: record.account,
-        blob,
-        bytes,
-        contentType: contentTypeOf(exchange.url),
+        blobs: [blob],
+        bytes: blob.bytes,
+        contentType: storedType(exchange.url.searchParams.get("type") ?? ""),
         request: record.id,
         createdAt,
-        expiresAt,
-        acl,
+        expiresAt: expiryOf(lifecycle, createdAt),
+        acl: lifecycle.acl,
       })
     } catch (error) {
       // Two tries may run side by side when the runner has given up one of them.
@@ -136,29 +142,29 @@ export class Transfers {
   }
 
   /** Errors: `BlobError`. The connection stays, for the answer to a body that is refused. */
-  async #write({ request }: Exchange, bytesMax: number): Promise<{ blob: string; bytes: number }> {
+  async #write({ request }: Exchange, bytesMax: number): Promise<BlobRef> {
     if (Number(request.headers["content-length"] ?? 0) > bytesMax) {
       throw new BlobError("too_large", `More than ${bytesMax} bytes`)
     }
     const chunks: AsyncIterable<Uint8Array> = request.iterator({ destroyOnReturn: false })
     const { name, bytes } = await this.#parts.blobs.write(chunks, { bytesMax })
-    return { blob: name, bytes }
+    return { name, bytes }
   }
 
   async #sendFile(exchange: Exchange, record: RequestRecord, name: string): Promise<void> {
     const file = await this.#parts.store.file(name)
-    if (file === null || file.account !== record.account || isExpired(file, this.#parts.now())) {
-      return answer(exchange, 404)
-    }
-    await this.#sendBlob(exchange, file.blob, { "content-type": file.contentType })
+    const isKnown = file !== null && !isExpired(file, this.#parts.now())
+    // An app reads for the account whose request it works on.
+    if (!isKnown || accessTo(file, record.account) !== "allow") return answer(exchange, 404)
+    await this.#sendBlobs(exchange, file.blobs, { "content-type": file.contentType })
   }
 
-  async #sendBlob(
+  async #sendBlobs(
     exchange: Exchange,
-    blob: string,
+    blobs: readonly BlobRef[],
     headers: Record<string, string>,
   ): Promise<void> {
-    const stream = await this.#parts.blobs.read(blob)
+    const stream = await readAcross(this.#parts.blobs, blobs)
     if (stream === null) return answer(exchange, 404)
     exchange.response.writeHead(200, headers)
     await pipeline(stream, exchange.response)
@@ -168,14 +174,6 @@ export class Transfers {
 /** The answer of an earlier try was lost; a name of another request is a collision or worse. */
 function repeatStatus(file: FileRow, record: RequestRecord): number {
   return file.request === record.id ? 204 : 409
-}
-
-/** A type that no header can carry would break every later answer with the file. */
-function contentTypeOf(url: URL): string {
-  const type = url.searchParams.get("type") ?? ""
-  return /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(;[\t\x20-\x7e]*)?$/.test(type) && type.length <= 256
-    ? type
-    : "application/octet-stream"
 }
 
 /** A connection on which nothing moves for so long within a transfer is ended; the runner tries again. */

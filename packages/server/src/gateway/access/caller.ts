@@ -6,6 +6,7 @@ import type { Refusal } from "../open-mode.ts"
 import type { Call, Gateway } from "../parts.ts"
 import { equalsSecret, readCredentials } from "./credentials.ts"
 import { type KeyHolder, localAccount } from "./key-ring.ts"
+import { identifyByUploadToken } from "./upload-token.ts"
 
 /** Who calls, and what that opens. */
 export interface Caller {
@@ -37,6 +38,8 @@ export async function identify(
     return { status: 401, detail: "This is not the secret of this server's data folder" }
   }
   if (gateway.keys.open) return openCaller
+  const uploader = await identifyByUploadToken(gateway, headers.authorization, address)
+  if (uploader !== null) return uploader
   if (given.kind === "none") return nobody
   if (given.kind === "malformed") return { status: 401, detail: given.detail }
   const key = given.kind === "key" ? await gateway.keys.find(given.id, given.secret) : null
@@ -76,7 +79,10 @@ export function mayAdminister({ scope, open }: Caller): boolean {
 }
 
 /** Decides whether the caller gets to the surface that it asks for; null when it does. */
-export async function refuseCaller(gateway: Gateway, call: Call): Promise<Refusal | null> {
+export async function refuseCaller(
+  gateway: Gateway,
+  call: Pick<Call, "caller" | "address" | "method">,
+): Promise<Refusal | null> {
   const { caller, address, method } = call
   if (caller.open) return null
   if (caller.scope === "runner") {

@@ -83,22 +83,15 @@ export class KeyRing {
   async find(id: string, secret: string): Promise<KeyHolder | null> {
     const { bootstrap } = this.#parts
     if (bootstrap !== null && this.#isBootstrap(id)) {
-      const holder: KeyHolder = {
-        id,
-        account: localAccount,
-        scope: "admin",
-        apps: [],
-        limits: noLimits,
-      }
-      return equalsSecret(`${id}:${secret}`, bootstrap) ? holder : null
+      return equalsSecret(`${id}:${secret}`, bootstrap) ? bootstrapHolder(id) : null
     }
     const row = await this.#read(id)
-    if (!matchesHash(secret, row?.secretHash ?? null)) return null
-    if (row === null || row.revokedAt !== null) return null
-    this.#used.set(id, this.#clock.now())
-    this.#touch ??= this.#later(() => this.#writeUses(), touchEveryMs)
-    const { account, scope, apps, limits } = row
-    return { id, account, scope, apps, limits }
+    return matchesHash(secret, row?.secretHash ?? null) ? this.#use(row) : null
+  }
+
+  /** The same for whom a living key has vouched for. */
+  async findById(id: string): Promise<KeyHolder | null> {
+    return this.#isBootstrap(id) ? bootstrapHolder(id) : this.#use(await this.#read(id))
   }
 
   /** Calls `end` when the key is revoked, within a second, until the returned function is called. */
@@ -112,6 +105,15 @@ export class KeyRing {
       ends.delete(end)
       if (ends.size === 0 && this.#held.get(id) === ends) this.#held.delete(id)
     }
+  }
+
+  /** Notes that the key is used; null for one that does not live. */
+  #use(row: KeyRow | null): KeyHolder | null {
+    if (row === null || row.revokedAt !== null) return null
+    const { id, account, scope, apps, limits } = row
+    this.#used.set(id, this.#clock.now())
+    this.#touch ??= this.#later(() => this.#writeUses(), touchEveryMs)
+    return { id, account, scope, apps, limits }
   }
 
   #isBootstrap(id: string): boolean {
@@ -187,4 +189,8 @@ export class KeyRing {
     timer.unref()
     return timer
   }
+}
+
+function bootstrapHolder(id: string): KeyHolder {
+  return { id, account: localAccount, scope: "admin", apps: [], limits: noLimits }
 }

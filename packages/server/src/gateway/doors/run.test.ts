@@ -1,6 +1,6 @@
 import { request as httpRequest } from "node:http"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
-import { openTestGateway, session, type TestGateway, text } from "../gateway.suite.ts"
+import { fluxApp, openTestGateway, session, type TestGateway, text } from "../gateway.suite.ts"
 
 let gateway: TestGateway
 beforeAll(async () => {
@@ -126,12 +126,17 @@ describe("run", () => {
     await small.close()
   })
 
-  it("says by name what is not served yet", async () => {
-    for (const path of ["/run/fal-ai/flux/dev/stream", "/run/fal-ai/flux/dev/realtime"]) {
-      const answer = await gateway.call("POST", path, { body: "{}" })
-      expect(answer.status).toBe(501)
-      expect(answer.json["detail"]).toMatch(/\/(stream|realtime) is not served/)
-    }
+  it("says of realtime that it is a WebSocket, if it is anything", async () => {
+    const absent = await gateway.call("POST", "/run/fal-ai/flux/dev/realtime", { body: "{}" })
+    expect([absent.status, absent.json["detail"]]).toEqual([
+      404,
+      'Endpoint "fal-ai/flux/dev" is not realtime: call it without /realtime',
+    ])
+    const id = "acme/live"
+    const row = { ...fluxApp, id, endpoints: [id], realtime: { [id]: {} } }
+    await gateway.store.putApp(row)
+    const answer = await gateway.call("POST", `/run/${id}/realtime`, { body: "{}" })
+    expect([answer.status, answer.headers["upgrade"]]).toEqual([426, "websocket"])
   })
 })
 

@@ -1,5 +1,5 @@
-import { isTerminal, parseEndpointId, responseHeaders } from "@tintype/protocol"
-import type { RequestRecord } from "../../domain/request.ts"
+import { type EndpointId, parseEndpointId } from "@tintype/protocol"
+import type { AppRow } from "../../store.ts"
 import {
   type Answer,
   jsonAnswer,
@@ -8,9 +8,11 @@ import {
   overloaded,
   refusal,
 } from "../answer.ts"
-import { findApp, takeRequest, type TakenRequest } from "../intake.ts"
+import { findApp, takeRequest } from "../intake.ts"
 import type { Call, Gateway } from "../parts.ts"
-import { answerKeptOutcome, answerOutcome, callerGone } from "./outcome.ts"
+import { callerGone } from "./outcome.ts"
+import { answerStream } from "./stream.ts"
+import { answerTaken } from "./waiting.ts"
 
 const exampleEndpoint = "fal-ai/flux/dev"
 
@@ -19,22 +21,52 @@ export async function answerRun(gateway: Gateway, call: Call): Promise<Answer> {
   const { path } = call.address
   if (call.method !== "POST") return await answerOtherMethod(gateway, call)
   const { endpoint, app } = await findApp(gateway, parseEndpointId(path), path, call.caller)
-  const door = /\/(stream|realtime)$/.exec(endpoint.path)?.[1]
-  if (door !== undefined && !app.endpoints.includes(endpoint.id)) return notServed(`/${door}`)
+  const streamed = findStreamed(endpoint, app)
+  if (streamed !== null) return await answerStream(gateway, call, streamed)
+  const isServed = app.endpoints.includes(endpoint.id)
+  if (!isServed && endpoint.path.endsWith("/stream")) return refuseStream(call, endpoint, app)
+  if (!isServed && endpoint.path.endsWith("/realtime")) return refuseRealtime(endpoint, app)
   const leave = gateway.waiters.enter()
   if (leave === null) return overloaded("Too many calls wait; try again")
   try {
     const gone = callerGone(call)
-    const taken = await takeRequest(gateway, call, endpoint, "run")
-    const ended = await waitForOutcome(gateway, taken, gone)
-    // What had ended before this call, which repeats another, is there as long as its result is kept.
-    const answerEnd = isTerminal(taken.record.state) ? answerKeptOutcome : answerOutcome
-    const answer = await answerEnd(gateway, call, ended)
-    if (taken.resubmission) answer.headers[responseHeaders.resubmission] = "1"
-    return answer
+    return await answerTaken(gateway, call, await takeRequest(gateway, call, endpoint, "run"), gone)
   } finally {
     leave()
   }
+}
+
+/** The endpoint that is to be streamed: an app may have one whose own name ends in `/stream`. */
+function findStreamed(
+  endpoint: EndpointId,
+  { endpoints, streams = [] }: AppRow,
+): EndpointId | null {
+  if (!endpoint.path.endsWith("/stream")) return null
+  if (endpoints.includes(endpoint.id)) return streams.includes(endpoint.id) ? endpoint : null
+  const base = withoutStream(endpoint)
+  return streams.includes(base.id) ? base : null
+}
+
+function withoutStream({ id, path, ...endpoint }: EndpointId): EndpointId {
+  const cut = -"/stream".length
+  return { ...endpoint, id: id.slice(0, cut), path: path.slice(0, cut) }
+}
+
+function refuseStream(call: Call, endpoint: EndpointId, { endpoints }: AppRow): Answer {
+  const { id } = withoutStream(endpoint)
+  const isServed = endpoints.includes(id)
+  const detail = isServed
+    ? `Endpoint "${id}" does not stream: call it without /stream`
+    : `Path ${endpoint.path} not found`
+  return jsonAnswer(404, isServed ? { ...explain(call, id), detail } : { detail })
+}
+
+/** It is a WebSocket, if it is anything. */
+function refuseRealtime({ id }: EndpointId, { realtime = {} }: AppRow): Answer {
+  const base = id.slice(0, -"/realtime".length)
+  return realtime[base] === undefined
+    ? refusal(404, `Endpoint "${base}" is not realtime: call it without /realtime`)
+    : refusal(426, `"${id}" is a WebSocket`, { headers: { upgrade: "websocket" } })
 }
 
 /** What somebody sees who opens an endpoint in a browser, or mistypes one. */
@@ -54,50 +86,6 @@ async function answerOtherMethod(gateway: Gateway, call: Call): Promise<Answer> 
     detail: `Application "${name}" not found`,
     ...(nearest === null ? {} : { nearest }),
   })
-}
-
-/**
- * Waits as long as its caller does. A run that nobody waits for is cancelled; one with a key when nobody comes back for it.
- */
-async function waitForOutcome(
-  gateway: Gateway,
-  { record, keyed }: TakenRequest,
-  gone: AbortSignal,
-): Promise<RequestRecord> {
-  const { repeats, parts } = gateway
-  const { id } = record
-  // By its key a request of the queue can be waited for as well: it goes on without its callers.
-  const abandon = async () => (record.door === "run" ? await cancelAbandoned(gateway, id) : null)
-  const onError = (error: unknown) => parts.log({ event: "error", requestId: id, error })
-  let isAnswered = false
-  if (keyed) repeats.keyedRuns.enter(id)
-  try {
-    const latest = await parts.snapshots.untilTerminal(id, { signal: gone })
-    isAnswered = latest !== null && isTerminal(latest.state)
-    if (latest !== null && isAnswered) return latest
-  } finally {
-    const later = isAnswered ? null : () => void abandon().catch(onError)
-    if (keyed) repeats.keyedRuns.leave(id, later)
-  }
-  const ended = keyed ? null : await abandon()
-  if (ended !== null) return ended
-  // Nobody reads this answer: the connection is closed. The record of a running request has no outcome yet.
-  const outcome = {
-    status: 499,
-    headers: {},
-    error: "The caller went away",
-    errorType: "client_disconnected",
-    inferenceMs: null,
-  }
-  return { ...record, outcome }
-}
-
-/** Resolves to the request when it has ended by that, or before. */
-async function cancelAbandoned({ parts }: Gateway, id: string): Promise<RequestRecord | null> {
-  const { store, hints } = parts
-  const { result, request } = await store.cancel({ id, cause: "client_disconnected" })
-  if (result === "requested") hints.cancel(id, "client_disconnected")
-  return request !== null && isTerminal(request.state) ? request : null
 }
 
 /** `GET /` and other reads of the run surface: what this is and how to call it. */

@@ -1,7 +1,6 @@
-import { request as httpRequest, type IncomingMessage } from "node:http"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { openTestGateway, session, type TestGateway } from "../gateway.suite.ts"
-import { sseEvent } from "./status-stream.ts"
+import { EventReader } from "./event-reader.suite.ts"
 
 let gateway: TestGateway
 beforeAll(async () => {
@@ -20,41 +19,11 @@ interface Status {
   progress?: unknown
 }
 
-/** Reads a stream of server-sent events as it comes. */
-class EventReader {
-  readonly incoming: IncomingMessage
-  readonly #chunks: AsyncIterator<Buffer>
-  #text = ""
-  raw = ""
-
-  constructor(incoming: IncomingMessage) {
-    this.incoming = incoming
-    this.#chunks = incoming[Symbol.asyncIterator]()
-  }
-
-  static async open(from: TestGateway, id: string, query = "?logs=1"): Promise<EventReader> {
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+class StatusReader extends EventReader {
+  static async of(from: TestGateway, id: string, query = "?logs=1"): Promise<StatusReader> {
     const path = `/queue/fal-ai/flux/requests/${id}/status/stream${query}`
-    const outgoing = httpRequest(from.url + path, { agent: false }, resolve)
-    outgoing.on("error", reject)
-    outgoing.end()
-    return new EventReader(await promise)
-  }
-
-  /** The next block up to an empty line; null at the end. */
-  async next(): Promise<string | null> {
-    for (;;) {
-      const end = this.#text.indexOf("\n\n")
-      if (end !== -1) {
-        const block = this.#text.slice(0, end)
-        this.#text = this.#text.slice(end + 2)
-        return block
-      }
-      const chunk = await this.#chunks.next()
-      if (chunk.done === true) return null
-      this.raw += chunk.value.toString("latin1")
-      this.#text += chunk.value.toString("latin1")
-    }
+    const { outgoing, incoming } = await EventReader.open(from.url + path)
+    return new StatusReader(outgoing, incoming)
   }
 
   async nextStatus(): Promise<Status | null> {
@@ -81,7 +50,7 @@ class EventReader {
 describe("status stream", () => {
   it("tells every state, logs once each, and ends after COMPLETED", async () => {
     const id = await gateway.submit()
-    const reader = await EventReader.open(gateway, id)
+    const reader = await StatusReader.of(gateway, id)
     expect(reader.incoming.statusCode).toBe(200)
     expect(reader.incoming.headers["content-type"]).toMatch(/^text\/event-stream/)
     expect(reader.incoming.headers["x-fal-request-id"]).toBe(id)
@@ -114,7 +83,7 @@ describe("status stream", () => {
     const claim = await gateway.claim()
     gateway.say(claim, 1, "unheard")
     await gateway.settle(claim)
-    const reader = await EventReader.open(gateway, id, "")
+    const reader = await StatusReader.of(gateway, id, "")
     expect(await reader.nextStatus()).toMatchObject({ status: "COMPLETED", logs: null })
     expect(await reader.next()).toBeNull()
   })
@@ -122,7 +91,7 @@ describe("status stream", () => {
   it("tells a position that changed, and progress", async () => {
     await gateway.submit()
     const id = await gateway.submit()
-    const reader = await EventReader.open(gateway, id)
+    const reader = await StatusReader.of(gateway, id)
     expect(await reader.nextStatus()).toMatchObject({ queue_position: 1 })
     const first = await gateway.claim()
     expect(await reader.nextStatus()).toMatchObject({ queue_position: 0 })
@@ -139,7 +108,7 @@ describe("status stream", () => {
   it("tells a lost attempt as a step back to the queue, with a note of the gateway", async () => {
     const own = await openTestGateway()
     const id = await own.submit()
-    const reader = await EventReader.open(own, id)
+    const reader = await StatusReader.of(own, id)
     await own.claim()
     await reader.until(({ status }) => status === "IN_PROGRESS")
     await own.store.endAttempts(session, "lost")
@@ -154,7 +123,7 @@ describe("status stream", () => {
     const quick = await openTestGateway({ timing: { streamPingMs: 20 } })
     const id = await quick.submit()
     const claim = await quick.claim()
-    const reader = await EventReader.open(quick, id)
+    const reader = await StatusReader.of(quick, id)
     expect(await reader.nextStatus()).toMatchObject({ status: "IN_PROGRESS" })
     expect(await reader.next()).toBe(": ping")
     expect(await reader.next()).toBe(": ping")
@@ -169,15 +138,15 @@ describe("status stream", () => {
     const own = await openTestGateway({ limits: { waitersMax: 1 } })
     const id = await own.submit()
     const claim = await own.claim()
-    const reader = await EventReader.open(own, id)
+    const reader = await StatusReader.of(own, id)
     await reader.nextStatus()
-    const refused = await EventReader.open(own, id)
+    const refused = await StatusReader.of(own, id)
     expect(refused.incoming.statusCode).toBe(429)
     refused.incoming.destroy()
     const closed = own.nextEntry()
     reader.incoming.destroy()
     await closed
-    const again = await EventReader.open(own, id)
+    const again = await StatusReader.of(own, id)
     expect(again.incoming.statusCode).toBe(200)
     await own.settle(claim)
     await again.until(({ status }) => status === "COMPLETED")
@@ -189,11 +158,4 @@ describe("status stream", () => {
     const answer = await gateway.call("HEAD", `/queue/fal-ai/flux/requests/${id}/status/stream`)
     expect([answer.status, answer.body.length]).toEqual([200, 0])
   })
-})
-
-it("an event is ASCII, one line, and parses to what it was", () => {
-  const body = { message: "Grüße 🌅 \u2028 \n \u007f 漢字", n: 1 }
-  const event = sseEvent(body)
-  expect(event).toMatch(/^data: [\x20-\x7e]+\n\n$/)
-  expect(JSON.parse(event.slice(6))).toEqual(body)
 })

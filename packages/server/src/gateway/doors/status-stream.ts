@@ -4,127 +4,117 @@ import type { RequestRecord } from "../../domain/request.ts"
 import type { EventCursor } from "../../store.ts"
 import { type Answer, overloaded } from "../answer.ts"
 import type { Call, Gateway } from "../parts.ts"
+import { eventStreamHeaders, ping, sseEvent, writeAll } from "./event-stream.ts"
 import { readStatus, statusBody, wantsLogs } from "./status.ts"
 
-/** How often a queued request's position is looked at: it changes without a change of the request. */
-const positionLookMs = 500
-
-/**
- * The status as server-sent events: one at once, one for every change, `COMPLETED` last. Owns a watch on the request
- * and one on its events, for as long as the caller listens.
- */
+/** The status as server-sent events: one at once, one for every change, `COMPLETED` last. */
 export function answerStatusStream(gateway: Gateway, call: Call, record: RequestRecord): Answer {
-  const headers = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",
-    "x-fal-request-id": record.id,
-  }
+  const headers = eventStreamHeaders(record.id)
   if (call.method === "HEAD") return { status: 200, headers, body: null }
   const leave = gateway.waiters.enter()
   if (leave === null) return overloaded("Too many calls wait; try again")
+  const { statusBase, query } = call.address
+  const subject = { record, statusBase, logs: wantsLogs(query) }
   return {
     status: 200,
     headers,
-    body: async (response) => {
-      try {
-        await writeStatuses(gateway, call, response, record)
-      } finally {
-        leave()
-      }
-    },
+    // It goes on by itself: a call that waited for its end would keep all that it was made of.
+    body: async (response) => void new StatusStream(gateway, response, subject, leave).look(),
   }
 }
 
-async function writeStatuses(
-  gateway: Gateway,
-  call: Call,
-  response: ServerResponse,
-  first: RequestRecord,
-): Promise<void> {
-  const { snapshots, events, config } = gateway.parts
-  const logs = wantsLogs(call.address.query)
-  const bell = new Bell()
-  const ends = [
-    snapshots.watch(first.id, () => bell.ring()),
-    events.watch(first.id, () => bell.ring()),
-  ]
-  const close = () => bell.ring()
-  response.once("close", close)
-  let after: EventCursor | undefined
-  let told = ""
-  let lastWriteAt = -Infinity
-  try {
-    while (!response.destroyed) {
-      const current = (await snapshots.get(first.id)) ?? first
-      const read = await readStatus(
-        gateway,
-        current,
-        after === undefined ? { logs } : { logs, after },
-      )
-      const { record, facts, cursor } = read
-      after = cursor
-      const state = JSON.stringify([record.state, facts.position, facts.progress])
-      if (state !== told || (facts.logs?.length ?? 0) > 0) {
-        await writeAll(response, sseEvent(statusBody(record, call.address, facts)))
-        told = state
-        lastWriteAt = performance.now()
-      } else if (performance.now() - lastWriteAt >= config.timing.streamPingMs) {
-        await writeAll(response, ": ping\n\n")
-        lastWriteAt = performance.now()
-      }
-      if (isTerminal(record.state)) break
-      const untilPing = lastWriteAt + config.timing.streamPingMs - performance.now()
-      await bell.wait(record.state === "queued" ? Math.min(positionLookMs, untilPing) : untilPing)
-    }
-    response.end()
-  } finally {
-    response.off("close", close)
-    for (const end of ends) end()
-  }
+interface Subject {
+  record: RequestRecord
+  statusBase: string
+  logs: boolean
 }
 
 /**
- * One event: ASCII, because the JavaScript client's decoder corrupts a character that is split between chunks.
+ * One caller who is told every change of a request. Thousands are held open and idle, so it owns little: a watch on the request,
+ * one on its events, and what it has told.
  */
-export function sseEvent(body: object): string {
-  const ascii = JSON.stringify(body).replace(
-    /[\u007f-\uffff]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  )
-  return `data: ${ascii}\n\n`
-}
+class StatusStream {
+  readonly #gateway: Gateway
+  readonly #response: ServerResponse
+  readonly #subject: Subject
+  readonly #ends: (() => void)[]
+  #after: EventCursor | undefined
+  #told = ""
+  #saidAt = -Infinity
+  #looking = false
+  #lookAgain = false
 
-/** Resolves when the caller has taken what was written before, or is gone. */
-async function writeAll(response: ServerResponse, text: string): Promise<void> {
-  if (response.destroyed || response.write(text)) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  response.once("drain", resolve)
-  response.once("close", resolve)
-  await promise
-  response.off("drain", resolve)
-  response.off("close", resolve)
-}
-
-/** Wakes one sleeper; a ring while nobody sleeps is remembered. */
-class Bell {
-  #rung = false
-  #wake: (() => void) | null = null
-
-  ring(): void {
-    this.#rung = true
-    this.#wake?.()
+  constructor(gateway: Gateway, response: ServerResponse, subject: Subject, leave: () => void) {
+    this.#gateway = gateway
+    this.#response = response
+    this.#subject = subject
+    const { snapshots, events } = gateway.parts
+    const { id } = subject.record
+    const look = () => void this.look()
+    this.#ends = [
+      snapshots.watch(id, look),
+      events.watch(id, look),
+      gateway.pulse.join(() => this.#beat()),
+      leave,
+    ]
+    if (response.destroyed) this.#end()
+    else response.once("close", () => this.#end())
   }
 
-  async wait(timeoutMs: number): Promise<void> {
-    if (!this.#rung) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, Math.max(0, timeoutMs))
-      this.#wake = resolve
-      await promise
-      clearTimeout(timer)
-      this.#wake = null
+  /** Tells what is new, if anything is. One at a time, so that what is told later is newer. */
+  async look(): Promise<void> {
+    this.#lookAgain = true
+    if (this.#looking) return
+    this.#looking = true
+    try {
+      while (this.#lookAgain && !this.#response.writableEnded && !this.#response.destroyed) {
+        this.#lookAgain = false
+        await this.#tellNews()
+      }
+    } catch {
+      // The head is sent, so an error can only be shown by an end that is none.
+      this.#response.destroy()
+    } finally {
+      this.#looking = false
     }
-    this.#rung = false
+  }
+
+  /** A position changes without a change of its request. */
+  #beat(): void {
+    if (this.#subject.record.state === "queued" || this.#isPingDue()) void this.look()
+  }
+
+  #isPingDue(): boolean {
+    const { streamPingMs } = this.#gateway.parts.config.timing
+    return performance.now() + this.#gateway.pulse.everyMs >= this.#saidAt + streamPingMs
+  }
+
+  async #tellNews(): Promise<void> {
+    const { snapshots } = this.#gateway.parts
+    const { logs, statusBase } = this.#subject
+    const known = this.#subject.record
+    const after = this.#after
+    const current = (await snapshots.get(known.id)) ?? known
+    const options = after === undefined ? { logs } : { logs, after }
+    const { record, facts, cursor } = await readStatus(this.#gateway, current, options)
+    this.#subject.record = record
+    this.#after = cursor
+    const state = JSON.stringify([record.state, facts.position, facts.progress])
+    if (state !== this.#told || (facts.logs?.length ?? 0) > 0) {
+      this.#told = state
+      await this.#write(sseEvent(JSON.stringify(statusBody(record, { statusBase }, facts))))
+    } else if (this.#isPingDue()) {
+      await this.#write(ping)
+    }
+    if (isTerminal(record.state)) this.#response.end()
+  }
+
+  async #write(text: string): Promise<void> {
+    await writeAll(this.#response, text, this.#gateway.parts.config.timing.streamStallMs)
+    this.#saidAt = performance.now()
+  }
+
+  #end(): void {
+    for (const end of this.#ends.splice(0)) end()
   }
 }

@@ -22,7 +22,11 @@ export interface StatusFacts {
 }
 
 /** The status object of polls and of the stream's events. */
-export function statusBody(record: RequestRecord, address: Address, facts: StatusFacts): object {
+export function statusBody(
+  record: RequestRecord,
+  address: Pick<Address, "statusBase">,
+  facts: StatusFacts,
+): object {
   const status = toWireStatus(record.state)
   const shared = { status, request_id: record.id, ...requestUrls(record, address) }
   const { logs } = facts
@@ -49,7 +53,7 @@ export function statusBody(record: RequestRecord, address: Address, facts: Statu
 /** Of a request: always by its app, whatever endpoint of it was called. */
 export function requestUrls(
   record: Pick<RequestRecord, "app" | "id">,
-  address: Address,
+  address: Pick<Address, "statusBase">,
 ): { response_url: string; status_url: string; cancel_url: string } {
   const url = `${address.statusBase}/${record.app}/requests/${record.id}`
   return { response_url: url, status_url: `${url}/status`, cancel_url: `${url}/cancel` }

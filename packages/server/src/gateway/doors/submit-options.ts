@@ -1,11 +1,8 @@
 import { parseFlag, parseStartTimeout, requestHeaders, startTimeoutMsMin } from "@tintype/protocol"
 import type { Door, Priority } from "../../domain/door.ts"
-import {
-  LifecycleError,
-  type ObjectLifecycle,
-  parseLifecycle,
-} from "../../domain/object-lifecycle.ts"
+import type { ObjectLifecycle } from "../../domain/files/object-lifecycle.ts"
 import { badRequest, RefusedError } from "../answer.ts"
+import { readLifecycleHeader } from "../files/lifecycle-headers.ts"
 import type { Call } from "../parts.ts"
 
 /** What a caller may ask for beside the input. */
@@ -28,7 +25,7 @@ export function readSubmitOptions(call: Call, door: Door): SubmitOptions {
     noRetry: readFlag(call, requestHeaders.noRetry) === true,
     startTimeoutMs: readStartTimeout(call),
     storeIo: readFlag(call, requestHeaders.storeIo) !== false,
-    lifecycle: readLifecycle(call),
+    lifecycle: readLifecycleHeader(call, requestHeaders.lifecyclePreference),
     queueLengthMax: readQueueLengthMax(call, door),
   }
 }
@@ -55,17 +52,6 @@ function readStartTimeout({ headers }: Call): number | null {
   const timeoutMs = parseStartTimeout({ [name]: headers[name] })
   if (timeoutMs !== null) return timeoutMs
   throw refused(`${name} must be a number of seconds, at least ${startTimeoutMsMin / 1_000}`)
-}
-
-function readLifecycle({ headers }: Call): ObjectLifecycle | null {
-  const name = requestHeaders.lifecyclePreference
-  const given = headers[name]
-  try {
-    return parseLifecycle(Array.isArray(given) ? given.join(", ") : given)
-  } catch (error) {
-    if (error instanceof LifecycleError) throw refused(`${name} is not valid: ${error.message}`)
-    throw error
-  }
 }
 
 /** The store decides by it, in the transaction that would take the request. A run is not queued behind others. */

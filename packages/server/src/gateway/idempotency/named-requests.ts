@@ -1,4 +1,5 @@
 import type { Delivery } from "../../domain/delivery.ts"
+import { doorPolicies } from "../../domain/door.ts"
 import type { RequestRecord } from "../../domain/request.ts"
 import { type Store, StoreError } from "../../store.ts"
 
@@ -38,8 +39,9 @@ export class NamedRequests {
 
   /** A call has named it. */
   name({ id, door, submittedAt, finishedAt }: RequestRecord): void {
-    // A run's answer is its outcome.
-    this.#name(id, door === "run" ? (finishedAt ?? submittedAt) : submittedAt)
+    // Where a caller waits, the answer is the outcome.
+    const { endsWithCaller } = doorPolicies[door]
+    this.#name(id, endsWithCaller ? (finishedAt ?? submittedAt) : submittedAt)
   }
 
   /** A call has named the request of this delivery. */

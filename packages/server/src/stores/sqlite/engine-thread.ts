@@ -243,6 +243,9 @@ export class EngineThread {
     this.#commits = commits
     this.#answered += answered.length
     for (const { bytes } of answered) this.#pendingBytes -= bytes
+    // Only a batch that was rolled back for want of space has nothing but such answers.
+    const isFull = results.every((one) => !one.ok && one.failure.code === "full")
+    if (results.length > 0) this.#options.onSpace?.(isFull)
     if (changed.length > 0) this.#options.onCommit(changed)
     if (freed.length > 0) this.#options.onFreed?.(freed)
     for (const [index, pending] of answered.entries()) {

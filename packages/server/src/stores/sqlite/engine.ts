@@ -16,7 +16,7 @@ import { appWriters } from "./operations/apps.ts"
 import { attemptWriters } from "./operations/attempts.ts"
 import { DeliveryTable, deliveryWriters } from "./operations/deliveries.ts"
 import { eventWriters } from "./operations/events.ts"
-import { fileWriters } from "./operations/files.ts"
+import { FileTable, fileWriters } from "./files/files.ts"
 import { keyWriters } from "./operations/keys.ts"
 import { Lanes } from "./operations/lanes.ts"
 import { Pools } from "./operations/pools.ts"
@@ -24,6 +24,7 @@ import { RequestTable } from "./operations/request-table.ts"
 import { requestWriters } from "./operations/requests.ts"
 import { SessionTable, sessionWriters } from "./operations/sessions.ts"
 import { startAtOnce } from "./operations/start-at-once.ts"
+import { uploadWriters } from "./files/uploads.ts"
 import { resultCode, resultCodes } from "./connection.ts"
 import { pruningWriters } from "./pruning.ts"
 import { Repeats, repeatWriters } from "./repeats.ts"
@@ -34,6 +35,7 @@ export interface EngineContext {
   requests: RequestTable
   repeats: Repeats
   sessions: SessionTable
+  files: FileTable
   lanes: Lanes
   pools: Pools
   /** Epoch milliseconds, the same throughout a batch. */
@@ -94,6 +96,7 @@ export class Engine {
       requests: this.#requests,
       repeats: this.#repeats,
       sessions: new SessionTable(db),
+      files: new FileTable(db),
       lanes: this.#lanes,
       pools: this.#pools,
       now: () => this.#now,
@@ -107,7 +110,8 @@ export class Engine {
       ...attemptWriters(context),
       ...sessionWriters(context),
       ...eventWriters(db, context),
-      ...fileWriters(db),
+      ...fileWriters(db, context),
+      ...uploadWriters(db, context),
       ...deliveryWriters(deliveries),
       ...keyWriters(db, context),
       ...pruningWriters(db, context),
@@ -144,8 +148,8 @@ export class Engine {
     try {
       this.#repeats.end()
     } catch (error) {
-      // The next life takes it for a crash, which costs nothing but a look at what came last.
-      if (!isFull(error)) throw error
+      // A disk that is full or fails: the next life takes it for a crash, which costs nothing but a look at what came last.
+      if (resultCode(error) === null) throw error
     }
   }
 

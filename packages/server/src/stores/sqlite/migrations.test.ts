@@ -70,7 +70,7 @@ test("a database of schema 1 becomes current, with all that is in it", async () 
   expect(await store.positions([6, 3, 5, 4].map(id))).toEqual([0, 1, 2, 3])
   expect(await store.body(4, "input")).toEqual({ blob: "in", bytes: 70_000 })
   expect(await store.app("acme/painter")).toMatchObject({ revision: 1 })
-  expect(await store.file("b/0000/cat.png")).toMatchObject({ blob: "file" })
+  expect(await store.file("b/0000/cat.png")).toMatchObject({ blobs: [{ name: "file", bytes: 3 }] })
   expect(await store.unreferencedBlobs(["in", "file", "other"])).toEqual(["other"])
   expect((await store.openSession(newHello("s0"))).expired).toBe(true)
   // Of attempts that had ended, that build kept no start; of the running one, not when its session began.
@@ -108,7 +108,7 @@ test("what ended in a database of schema 4 is pruned by its age, unless its webh
   const zero = { inputMs: 0, resultMs: 0, unstoredResultMs: 0, unstoredLargeResultMs: 0 }
   const slice = { rowsMax: 100, budgetMs: 1_000 }
   const payloads = { ...zero, requestMs: 0, inputMs: 1 }
-  const none = { requests: 0, inputs: 0, results: 0, files: 0, blobs: [], more: false }
+  const none = { requests: 0, inputs: 0, results: 0, files: 0, uploads: 0, blobs: [], more: false }
   expect(await store.prune({ ...slice, policy: payloads })).toEqual({
     ...none,
     inputs: 1,

@@ -286,6 +286,72 @@ const migrations: readonly string[] = [
   `
   ALTER TABLE sessions ADD COLUMN key_id TEXT;
   `,
+  // Uploads. A file is a list of blobs, so that its parts need not be copied into one. What an account stores is summed up by
+  // triggers: rows go in many ways, the cascades of foreign keys among them, and none of them can forget it.
+  `
+  CREATE TABLE file_blobs (
+    file TEXT NOT NULL REFERENCES files (name) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    blob TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (file, number)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO file_blobs (file, number, blob, bytes) SELECT name, 1, blob, bytes FROM files;
+  CREATE INDEX file_blobs_blob ON file_blobs (blob);
+  DROP INDEX files_blob;
+  ALTER TABLE files DROP COLUMN blob;
+
+  CREATE TABLE uploads (
+    file TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    multipart INTEGER NOT NULL,
+    bytes_max INTEGER NOT NULL,
+    lifecycle TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX uploads_account ON uploads (account);
+  CREATE INDEX uploads_expiry ON uploads (expires_at, file);
+
+  CREATE TABLE upload_parts (
+    file TEXT NOT NULL REFERENCES uploads (file) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    etag TEXT NOT NULL,
+    PRIMARY KEY (file, number)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX upload_parts_blob ON upload_parts (blob);
+
+  CREATE TABLE storage (
+    account TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    settings TEXT
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO storage (account, bytes) SELECT account, sum(bytes) FROM files GROUP BY account;
+  CREATE TRIGGER files_added AFTER INSERT ON files BEGIN
+    INSERT INTO storage (account, bytes) VALUES (new.account, new.bytes)
+    ON CONFLICT (account) DO UPDATE SET bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER files_removed AFTER DELETE ON files BEGIN
+    UPDATE storage SET bytes = bytes - old.bytes WHERE account = old.account;
+  END;
+  CREATE TRIGGER upload_parts_added AFTER INSERT ON upload_parts BEGIN
+    INSERT INTO storage (account, bytes) VALUES (new.account, new.bytes)
+    ON CONFLICT (account) DO UPDATE SET bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER upload_parts_removed AFTER DELETE ON upload_parts BEGIN
+    UPDATE storage SET bytes = bytes - old.bytes WHERE account = old.account;
+  END;
+  `,
+  // A stream has a caller who waits, as a run has: what is not the queue's holds its place from its submit on.
+  `
+  DROP INDEX requests_pool_taken;
+  CREATE INDEX requests_pool_taken ON requests (account, pool)
+    WHERE pool <> '' AND (state = 'running' OR (state = 'queued' AND door <> 'queue'));
+  `,
 ]
 
 /** The schema that this build reads and writes. */

@@ -42,12 +42,18 @@ export const pruningSql = {
   deleteOutput: "DELETE FROM outputs WHERE sequence = ? RETURNING blob",
   keep: "UPDATE requests SET kept = ? WHERE sequence = ?",
   dueFiles: `
-    SELECT name, blob FROM files WHERE expires_at IS NOT NULL AND expires_at <= ?
+    SELECT name FROM files WHERE expires_at IS NOT NULL AND expires_at <= ?
     ORDER BY expires_at, name LIMIT ?`,
+  fileBlobs: "SELECT blob FROM file_blobs WHERE file = ?",
   deleteFile: "DELETE FROM files WHERE name = ?",
+  dueUploads:
+    "SELECT file AS name FROM uploads WHERE expires_at <= ? ORDER BY expires_at, file LIMIT ?",
+  uploadBlobs: "SELECT blob FROM upload_parts WHERE file = ?",
+  deleteUpload: "DELETE FROM uploads WHERE file = ?",
   isNamed: `
     SELECT 1 FROM inputs WHERE blob = ?1 UNION ALL SELECT 1 FROM outputs WHERE blob = ?1
-    UNION ALL SELECT 1 FROM files WHERE blob = ?1 LIMIT 1`,
+    UNION ALL SELECT 1 FROM file_blobs WHERE blob = ?1
+    UNION ALL SELECT 1 FROM upload_parts WHERE blob = ?1 LIMIT 1`,
 }
 
 type Statements = Record<keyof typeof pruningSql, StatementSync>
@@ -64,7 +70,7 @@ class Slice {
   readonly #now: number
   readonly #monotonic: () => number
   readonly #deadline: number
-  readonly #removed = { requests: 0, inputs: 0, results: 0, files: 0 }
+  readonly #removed = { requests: 0, inputs: 0, results: 0, files: 0, uploads: 0 }
   readonly #blobs: string[] = []
   #rows = 0
 
@@ -83,7 +89,7 @@ class Slice {
 
   run(): Pruned {
     // In this order, and not if the one before was cut short.
-    const isDone = this.#pruneRequests() && this.#pruneFiles()
+    const isDone = this.#pruneRequests() && this.#pruneFiles() && this.#pruneUploads()
     return { ...this.#removed, blobs: this.#blobs, more: !isDone }
   }
 
@@ -166,15 +172,32 @@ class Slice {
   }
 
   #pruneFiles(): boolean {
+    const { dueFiles, fileBlobs, deleteFile } = this.#statements
+    return this.#pruneStored("files", { due: dueFiles, blobs: fileBlobs, remove: deleteFile })
+  }
+
+  #pruneUploads(): boolean {
+    const { dueUploads, uploadBlobs, deleteUpload } = this.#statements
+    const statements = { due: dueUploads, blobs: uploadBlobs, remove: deleteUpload }
+    return this.#pruneStored("uploads", statements)
+  }
+
+  /** True when nothing of it is left. The rows of its blobs go with its own. */
+  #pruneStored(
+    kind: "files" | "uploads",
+    { due, blobs, remove }: Record<"due" | "blobs" | "remove", StatementSync>,
+  ): boolean {
     const { rowsMax } = this.#order
-    const files = this.#statements.dueFiles.all(this.#now, rowsMax)
-    for (const { name, blob } of files) {
+    const rows = due.all(this.#now, rowsMax)
+    for (const row of rows) {
       if (!this.#mayGoOn()) return false
-      this.#statements.deleteFile.run(String(name))
-      this.#release(String(blob))
-      this.#removed.files += 1
-      this.#rows += 1
+      const name = String(row["name"])
+      const named = blobs.all(name)
+      remove.run(name)
+      for (const { blob } of named) this.#release(String(blob))
+      this.#removed[kind] += 1
+      this.#rows += Math.max(1, named.length)
     }
-    return files.length < rowsMax
+    return rows.length < rowsMax
   }
 }

@@ -1,8 +1,10 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import type { AttemptEvent } from "@tintype/protocol"
 import type { Delivery, DeliveryTry } from "../../domain/delivery.ts"
+import type { FileLifecycle } from "../../domain/files/object-lifecycle.ts"
 import type { AttemptRecord, Body, RequestRecord } from "../../domain/request.ts"
 import type {
+  AccountStorage,
   AppRow,
   DeliveryPage,
   DueDelivery,
@@ -14,6 +16,7 @@ import type {
   RequestPage,
   SessionRow,
   StoredEvent,
+  UploadRow,
 } from "../../store.ts"
 import type { SyncReads } from "./messages.ts"
 import {
@@ -24,9 +27,11 @@ import {
   toAttempt,
   toBody,
   toDelivery,
+  toFile,
   toKey,
   toRecord,
   toTry,
+  toUpload,
   type TryRow,
 } from "./rows.ts"
 import { type CountedNodes, TurnCountReader } from "./turn-counts.ts"
@@ -121,17 +126,21 @@ export class Reader implements SyncReads {
   file(name: string): FileRow | null {
     const row = this.#get("SELECT * FROM files WHERE name = ?", name)
     if (row === undefined) return null
-    return {
-      name: String(row["name"]),
-      account: String(row["account"]),
-      blob: String(row["blob"]),
-      bytes: Number(row["bytes"]),
-      contentType: String(row["content_type"]),
-      request: typeof row["request"] === "string" ? row["request"] : null,
-      createdAt: Number(row["created_at"]),
-      expiresAt: row["expires_at"] === null ? null : Number(row["expires_at"]),
-      acl: typeof row["acl"] === "string" ? (JSON.parse(row["acl"]) as FileRow["acl"]) : null,
-    }
+    return toFile(row, this.#all("SELECT * FROM file_blobs WHERE file = ? ORDER BY number", name))
+  }
+
+  upload(file: string): UploadRow | null {
+    const row = this.#get("SELECT * FROM uploads WHERE file = ?", file)
+    return row === undefined ? null : toUpload(row)
+  }
+
+  storage(account: string): AccountStorage {
+    const row = this.#get("SELECT bytes, settings FROM storage WHERE account = ?", account)
+    const settings: FileLifecycle =
+      typeof row?.["settings"] === "string"
+        ? (JSON.parse(row["settings"]) as FileLifecycle)
+        : { expirationMs: null, acl: null }
+    return { bytes: Number(row?.["bytes"] ?? 0), settings }
   }
 
   dueDeliveries({ now, limit, perOrigin, except }: DueOrder): DueDelivery[] {
@@ -223,7 +232,9 @@ export class Reader implements SyncReads {
       (name) =>
         this.#get(
           `SELECT 1 FROM inputs WHERE blob = ? UNION ALL SELECT 1 FROM outputs WHERE blob = ?
-           UNION ALL SELECT 1 FROM files WHERE blob = ? LIMIT 1`,
+           UNION ALL SELECT 1 FROM file_blobs WHERE blob = ?
+           UNION ALL SELECT 1 FROM upload_parts WHERE blob = ? LIMIT 1`,
+          name,
           name,
           name,
           name,

@@ -131,6 +131,12 @@ export class Repeats {
     for (const id of ids) this.#name.run(id)
   }
 
+  /** The latest time that an earlier life has written, to the nearest of what it wrote often; null: there was none. */
+  lastWrittenAt(): number | null {
+    const at = this.#recent.died.get()?.["at"]
+    return typeof at === "number" ? at : null
+  }
+
   /** A life begins. After one that a crash ended, what was submitted in its last moments counts as lost. */
   begin(): void {
     const wasClean = this.#life.read.get()?.["clean"] === 1
@@ -187,8 +193,8 @@ export class Repeats {
    * the table, and what was submitted again in an index of its own.
    */
   #markLostInCrash(): void {
-    const diedAt = this.#recent.died.get()?.["at"]
-    if (typeof diedAt !== "number") return
+    const diedAt = this.lastWrittenAt()
+    if (diedAt === null) return
     const { resendWindowMs } = this.#settings
     const since = diedAt - resendWindowMs
     const lost: number[] = []

@@ -11,7 +11,7 @@ import type {
   RequeueReason,
 } from "../../domain/request.ts"
 import type { Leftovers } from "../../domain/retention.ts"
-import type { KeyLimits, KeyRow, KeyScope, SessionRow } from "../../store.ts"
+import type { FileRow, KeyLimits, KeyRow, KeyScope, SessionRow, UploadRow } from "../../store.ts"
 
 /** A row of `requests`, column for column. */
 export interface RequestRow {
@@ -223,5 +223,32 @@ export function toKey(row: Record<string, unknown>): KeyRow {
     revokedAt: row["revoked_at"] === null ? null : Number(row["revoked_at"]),
     lastUsedAt: row["last_used_at"] === null ? null : Number(row["last_used_at"]),
     version: Number(row["version"]),
+  }
+}
+
+export function toFile(row: Record<string, unknown>, blobs: Record<string, unknown>[]): FileRow {
+  return {
+    name: String(row["name"]),
+    account: String(row["account"]),
+    blobs: blobs.map(({ blob, bytes }) => ({ name: String(blob), bytes: Number(bytes) })),
+    bytes: Number(row["bytes"]),
+    contentType: String(row["content_type"]),
+    request: typeof row["request"] === "string" ? row["request"] : null,
+    createdAt: Number(row["created_at"]),
+    expiresAt: row["expires_at"] === null ? null : Number(row["expires_at"]),
+    acl: typeof row["acl"] === "string" ? (JSON.parse(row["acl"]) as FileRow["acl"]) : null,
+  }
+}
+
+export function toUpload(row: Record<string, unknown>): UploadRow {
+  return {
+    file: String(row["file"]),
+    account: String(row["account"]),
+    contentType: String(row["content_type"]),
+    multipart: Boolean(row["multipart"]),
+    bytesMax: Number(row["bytes_max"]),
+    lifecycle: JSON.parse(String(row["lifecycle"])) as UploadRow["lifecycle"],
+    createdAt: Number(row["created_at"]),
+    expiresAt: Number(row["expires_at"]),
   }
 }

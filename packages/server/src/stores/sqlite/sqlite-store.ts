@@ -46,8 +46,14 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     onCommit: (changed) => options.onCommit(changed),
     onFatal: (error) => options.onFatal(error),
     onFreed: (apps) => options.onFreed?.(apps),
+    onSpace: (isFull) => options.onSpace?.(isFull),
   })
-  return new SqliteStore(thread, path)
+  try {
+    return new SqliteStore(thread, path)
+  } catch (cause) {
+    await thread.close()
+    throw new Error(`Cannot open ${path} for reading: ${(cause as Error).message}`, { cause })
+  }
 }
 
 /** The port on SQLite: writes go to the engine's thread, reads to a connection of their own in this one. */
@@ -125,6 +131,26 @@ export class SqliteStore implements Store {
     return this.#thread.write("addFile", input)
   }
 
+  setFileAcl(...input: Input<"setFileAcl">): Output<"setFileAcl"> {
+    return this.#thread.write("setFileAcl", input)
+  }
+
+  openUpload(...input: Input<"openUpload">): Output<"openUpload"> {
+    return this.#thread.write("openUpload", input)
+  }
+
+  addPart(...input: Input<"addPart">): Output<"addPart"> {
+    return this.#thread.write("addPart", input)
+  }
+
+  finishUpload(...input: Input<"finishUpload">): Output<"finishUpload"> {
+    return this.#thread.write("finishUpload", input)
+  }
+
+  setStorage(...input: Input<"setStorage">): Output<"setStorage"> {
+    return this.#thread.write("setStorage", input)
+  }
+
   recordTry(...input: Input<"recordTry">): Output<"recordTry"> {
     return this.#thread.write("recordTry", input)
   }
@@ -199,6 +225,14 @@ export class SqliteStore implements Store {
 
   file(...input: Input<"file">): Output<"file"> {
     return this.#read("file", input)
+  }
+
+  upload(...input: Input<"upload">): Output<"upload"> {
+    return this.#read("upload", input)
+  }
+
+  storage(...input: Input<"storage">): Output<"storage"> {
+    return this.#read("storage", input)
   }
 
   dueDeliveries(...input: Input<"dueDeliveries">): Output<"dueDeliveries"> {

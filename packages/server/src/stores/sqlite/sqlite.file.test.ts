@@ -15,6 +15,7 @@ import { describeCrashLosses, describeIdempotency } from "../idempotency.suite.t
 import { describeLimits } from "../limits.suite.ts"
 import { describeRetention } from "../retention.suite.ts"
 import { describeRetries } from "../retries.suite.ts"
+import { describeUploads } from "../uploads.suite.ts"
 import {
   describeStore,
   newHello,
@@ -72,6 +73,7 @@ describeIdempotency("SQLite in a file", (setup) => open(newPath(), setup))
 describeLimits("SQLite in a file", (setup) => open(newPath(), setup))
 describeRetries("SQLite in a file", (setup) => open(newPath(), setup))
 describeRetention("SQLite in a file", (setup) => open(newPath(), setup))
+describeUploads("SQLite in a file", (setup) => open(newPath(), setup))
 describeCrashLosses("SQLite in a file", {
   newPath,
   open: (path, clock, detectLost) =>

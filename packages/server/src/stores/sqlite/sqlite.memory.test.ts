@@ -5,6 +5,7 @@ import { describeIdempotency } from "../idempotency.suite.ts"
 import { describeLimits } from "../limits.suite.ts"
 import { describeRetention } from "../retention.suite.ts"
 import { describeFlood, describeRetries } from "../retries.suite.ts"
+import { describeUploads } from "../uploads.suite.ts"
 import { describeStore, type OpenedStore, type StoreSetup } from "../store.suite.ts"
 import { openSqliteStore } from "./sqlite-store.ts"
 
@@ -36,4 +37,5 @@ describeIdempotency("SQLite in memory", open)
 describeLimits("SQLite in memory", open)
 describeRetries("SQLite in memory", open)
 describeRetention("SQLite in memory", open)
+describeUploads("SQLite in memory", open)
 describeFlood("SQLite in memory", open)

@@ -22,8 +22,6 @@ export function eventWriters(
           // Smaller: sent again after a reconnect. Larger: something before it is missing and will be sent again.
           if (event.seq !== last + 1) continue
           last = event.seq
-          // Chunks belong to those who listen now; they are passed on and not kept.
-          if (event.kind === "chunk") continue
           insert.run(row.sequence, row.attempts, event.seq, JSON.stringify(event))
         }
         if (last !== row.stored_seq) advance.run(last, row.sequence)

@@ -7,7 +7,7 @@ import { StoreError, type KeyLimits } from "../../../store.ts"
 export const noPool = ""
 
 /** Holds a place under the limit: it runs, or it was let in because it may run at once. */
-const taken = "(state = 'running' OR (state = 'queued' AND door = 'run'))"
+const taken = "(state = 'running' OR (state = 'queued' AND door <> 'queue'))"
 
 /** Of a request in its queue. */
 type Place = Pick<RequestRecord, "app" | "account" | "turn" | "sequence">

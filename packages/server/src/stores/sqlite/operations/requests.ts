@@ -21,6 +21,7 @@ export function requestWriters(
   const open = db.prepare(`
     SELECT sequence FROM requests INDEXED BY requests_queue WHERE state = 'queued' AND held = 0 AND door = ?
     UNION ALL SELECT sequence FROM requests WHERE state = 'running' AND door = ?`)
+  const shortenWaits = waitShortener(db)
 
   return {
     submit(request) {
@@ -70,6 +71,8 @@ export function requestWriters(
 
     recover() {
       pools.recover()
+      // The clock was set back since: what waits would wait for longer, by as much.
+      shortenWaits((repeats.lastWrittenAt() ?? 0) - now())
       let ended = 0
       for (const door of mortalDoors()) {
         for (const { sequence } of open.all(door, door)) {
@@ -86,6 +89,17 @@ export function requestWriters(
       repeats.begin()
       return { ended }
     },
+  }
+}
+
+/** Has everything that is due at a later time be due sooner, by so many milliseconds. */
+function waitShortener(db: DatabaseSync): (ms: number) => void {
+  const waits = [
+    db.prepare("UPDATE requests SET not_before = not_before - ? WHERE held = 1"),
+    db.prepare("UPDATE deliveries SET next_at = next_at - ? WHERE state = 'pending'"),
+  ]
+  return (ms) => {
+    if (ms > 0) for (const wait of waits) wait.run(ms)
   }
 }
 
