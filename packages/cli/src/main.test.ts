@@ -250,6 +250,7 @@ test("the version is the package's", async () => {
 
 test("the greeting says where, how, and whether a key is needed", () => {
   expect(greet("http://127.0.0.1:3250", false)).toContain("No key is needed")
+  expect(greet("http://127.0.0.1:3250", false)).toContain("tintype exec -- ")
   expect(greet("http://127.0.0.1:3250", false)).not.toContain("Authorization")
   expect(greet("http://127.0.0.1:3250", true)).toContain('-H "Authorization: Key $TINTYPE_KEY"')
 })

@@ -1,3 +1,6 @@
+import { printTypes } from "./commands/endpoint-types.ts"
+import { printEnvironment } from "./commands/env.ts"
+import { exec } from "./commands/exec.ts"
 import { printHelp, printVersion } from "./commands/help.ts"
 import { administerKeys } from "./commands/keys.ts"
 import { listModels } from "./commands/models.ts"
@@ -15,8 +18,11 @@ type Command = (argv: string[], terminal: Terminal) => Promise<number> | number
 const commands: Record<string, Command> = {
   serve,
   run: runEndpoint,
+  exec,
+  env: printEnvironment,
   runner: joinServer,
   models: listModels,
+  types: printTypes,
   requests: showRequests,
   keys: administerKeys,
   webhooks: administerWebhooks,

@@ -1,5 +1,5 @@
 import { CommandError, UsageError } from "./terminal.ts"
-import type { Terminal } from "./terminal.ts"
+import type { Output, Terminal } from "./terminal.ts"
 import type { QueueTarget } from "./queue/queue-calls.ts"
 
 export const defaultUrl = "http://127.0.0.1:3250"
@@ -61,18 +61,30 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-/** A server on a free port for the life of a command; `given` are settings by the name of their flag. */
+/**
+ * A server on a free port for the life of a command; `given` are settings by the name of their flag. What goes wrong is said
+ * on the terminal, unless all that it logs has a place of its own.
+ */
 export async function startTemporary(
   terminal: Terminal,
   given: Record<string, string> = {},
+  log?: Output,
 ): Promise<Contact> {
   // Loaded only here: a command that finds a server does not need one.
   const { ConfigError, loadConfig, StartError, startServer } = await import("@tintype/server")
-  const flags = { port: "0", host: "127.0.0.1", data: ":memory:", log: "text", ...given }
+  const flags = {
+    port: "0",
+    "tls-port": "off",
+    host: "127.0.0.1",
+    data: ":memory:",
+    log: "text",
+    ...given,
+  }
   try {
     const env = withoutAddress(terminal.env)
     const config = await loadConfig({ flags, env, cwd: terminal.cwd })
-    const server = await startServer(config, { out: { write: () => true }, err: terminal.err })
+    const streams = { out: log ?? { write: () => true }, err: log ?? terminal.err }
+    const server = await startServer(config, streams)
     const close = async (): Promise<void> => {
       await server.stop({ now: true })
       await server.closed

@@ -31,7 +31,14 @@ export function processTerminal(): Terminal {
   }
 }
 
-export const exitCodes = { succeeded: 0, failed: 1, usage: 2, interrupted: 130 } as const
+/** `refused`: of `tintype exec` alone, a program asked for a host that it may not call. */
+export const exitCodes = {
+  succeeded: 0,
+  failed: 1,
+  usage: 2,
+  refused: 97,
+  interrupted: 130,
+} as const
 
 /** The command line asked for something that does not exist; said in one line, exit code 2. */
 export class UsageError extends Error {

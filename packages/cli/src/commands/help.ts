@@ -7,7 +7,10 @@ const overview = `Tintype: the generative-media inference platform that you run 
 
   tintype serve                          start the server on http://127.0.0.1:3250
   tintype run ENDPOINT key=value …       make one request, save what comes out
+  tintype exec -- COMMAND                run a program written for the hosted service against Tintype
+  tintype env                            the same for the official Python client, by variables
   tintype models                         list what the server can run
+  tintype types                          their inputs and outputs as TypeScript, for @tintype/client
   tintype requests list|show             what became of requests, attempt by attempt
   tintype keys create|list|revoke        who may call the server
   tintype runner --app MODULE            host apps for a server on another machine
@@ -23,6 +26,7 @@ const pages: Record<string, string> = {
   serve: `tintype serve: start the server, with a local runner and the built-in apps.
 
   --port N                  default 3250; 0 picks a free one and prints it
+  --tls-port N|off          default port + 1; where programs of tintype exec come in
   --host ADDRESS            default 127.0.0.1; any other needs a key: tintype help keys
   --data FOLDER             default .tintype; :memory: keeps nothing
   --log text|json           json: one object a line, nothing else
@@ -59,10 +63,50 @@ For example:
   tintype run fal-ai/flux/dev prompt="a lighthouse at dusk" image_size=landscape_16_9 seed=42
   tintype run fal-ai/flux/dev/image-to-image image_url=@photo.png prompt="in winter"
 `,
+  exec: `tintype exec [--serve] [--allow HOST] [--isolate] -- COMMAND: run a program written for the hosted service against Tintype.
+
+  --serve         start a server for this command alone, on free ports, with its data in memory
+  --allow HOST    may be called as well: example.com, *.example.com, an address; may be given again
+  --isolate       Linux: leave the program no other network, for those that know of no proxy
+  --url URL       the server; default TINTYPE_URL, then http://127.0.0.1:3250
+
+The program gets a proxy, the server's certificate among those that it trusts, and another FAL_KEY: the key in TINTYPE_KEY,
+or one that is worth nothing. Calls of the service's hosts come to Tintype; loopback is called as ever; any other
+host is refused, and named with the process that asked.
+Exit code: the program's, 128 + n after signal n, 127 and 126 when it cannot be run; 97 a host was refused, 1 there is no
+server, 2 wrong usage. Which runtimes need --isolate: docs/reference/exec.md
+
+For example:
+  tintype exec -- node app.js
+  tintype exec --serve --allow registry.npmjs.org -- npm test
+`,
+  env: `tintype env: variables by which the official Python client calls the server, for run and queue.
+
+  --shell SHELL   sh (default), fish, powershell or dotenv
+  --bundle FILE   where the trusted certificates go; default ca-bundle.pem in the data folder
+  --data FOLDER   default TINTYPE_DATA, then .tintype
+  --url URL       the server; default TINTYPE_URL, then http://127.0.0.1:3250
+
+The hosts of files, tokens and realtime are fixed in that client, and all of them in others: for those, tintype exec.
+
+For example:
+  eval "$(tintype env)"
+  tintype env --shell fish | source
+  tintype env --shell powershell | Out-String | Invoke-Expression
+  tintype env --shell dotenv > .env
+`,
   models: `tintype models: list what the server can run, with category and title.
 
   --url URL       the server; default TINTYPE_URL, then http://127.0.0.1:3250
   --json          as JSON
+`,
+  types: `tintype types: what the server's endpoints take and give, for the compiler.
+
+  --endpoint ID   only this endpoint; may be given again
+  --url URL       the server; default TINTYPE_URL, then http://127.0.0.1:3250
+
+Prints TypeScript declarations. A program that has them knows every endpoint of @tintype/client:
+  tintype types > tintype.d.ts
 `,
   requests: `tintype requests: what became of requests, and when.
 

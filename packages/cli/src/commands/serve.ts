@@ -6,6 +6,7 @@ import { exitCodes, UsageError } from "../terminal.ts"
 /** One flag for each setting of the server; what they mean and allow is said in `settings/config-load.ts`. */
 export const serveFlags = {
   port: { type: "string" },
+  "tls-port": { type: "string" },
   host: { type: "string" },
   data: { type: "string" },
   log: { type: "string" },
@@ -36,7 +37,7 @@ export async function serve(argv: string[], terminal: Terminal): Promise<number>
     // Said once signals are heard: whoever waits for this line may send one.
     terminal.out.write(
       config.log === "json"
-        ? `${JSON.stringify({ event: "listening", url: server.url })}\n`
+        ? `${JSON.stringify({ event: "listening", url: server.url, tlsUrl: server.tlsUrl })}\n`
         : greet(server.url, !server.open),
     )
     const code = await server.closed
@@ -70,6 +71,9 @@ ${key}
   JavaScript, with the official client:
   fal.config({ proxyUrl: { url: "${url}/api/fal/proxy", when: "always" } })
   the whole snippet is in README.md
+
+  Any program written for the hosted service, as it is:
+  npx tintype exec -- node app.js
 
 Ctrl-C ends it.
 

@@ -121,6 +121,7 @@ describe("the status stream", () => {
     expect(() => readRequestId({ request_id: "../../etc" })).toThrow("no request_id")
     expect(readModelsPage({ models: [{}], has_more: false, next_cursor: "x" })).toEqual({
       models: [{ id: "?", category: "", title: "" }],
+      entries: [{}],
       cursor: null,
     })
   })

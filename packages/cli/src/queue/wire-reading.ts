@@ -20,6 +20,8 @@ export interface Model {
 
 export interface ModelsPage {
   models: Model[]
+  /** The same as they came. */
+  entries: unknown[]
   /** Of the next page; null on the last one. */
   cursor: string | null
 }
@@ -80,7 +82,8 @@ export function readModelsPage(value: unknown): ModelsPage {
   if (!isRecord(value) || !Array.isArray(value["models"])) throw new WireError("no models")
   const cursor = value["next_cursor"]
   const goesOn = value["has_more"] === true && typeof cursor === "string" && cursor !== ""
-  return { models: value["models"].map(readModel), cursor: goesOn ? cursor : null }
+  const entries: unknown[] = value["models"]
+  return { models: entries.map(readModel), entries, cursor: goesOn ? cursor : null }
 }
 
 function readModel(value: unknown): Model {
