@@ -3,9 +3,16 @@ import { defineConfig } from "vitest/config"
 /** They measure time or kill what they run: beside other tests they would measure those. */
 const alone = [
   "test/startup.test.ts",
+  "test/realtime-latency.test.ts",
   "test/crash/**/*.test.ts",
   "test/durability/**/*.test.ts",
   "test/webhook-storm/**/*.test.ts",
+  "test/io-failures/**/*.test.ts",
+  "test/full-disk/**/*.test.ts",
+  "test/torn-log/**/*.test.ts",
+  "test/clock-jumps/**/*.test.ts",
+  "test/fuzz/**/*.test.ts",
+  "bench/guard.test.ts",
 ]
 /** `npm run mutate` installs its tool in a folder of its own below test/, and packages bring tests. */
 const never = ["**/node_modules/**", "test/**/*.long.test.ts"]

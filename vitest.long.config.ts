@@ -10,6 +10,7 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 1,
     testTimeout: 1_200_000,
+    env: { TINTYPE_RECORD: "1" },
     reporters: ["default"],
   },
 })

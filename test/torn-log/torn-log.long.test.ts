@@ -1,0 +1,3 @@
+import { tornLogSuite } from "./torn-log.suite.ts"
+
+tornLogSuite({ framesOfEach: 8, kindsMax: Number.POSITIVE_INFINITY })

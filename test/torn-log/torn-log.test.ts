@@ -1,0 +1,3 @@
+import { tornLogSuite } from "./torn-log.suite.ts"
+
+tornLogSuite({ framesOfEach: 1, kindsMax: 4 })
