@@ -15,17 +15,33 @@ import { profile } from "./profile.ts"
 import { Processes } from "./processes.ts"
 import { formatReport, formatRow, formatVerdicts, type ReportFacts } from "./report.ts"
 import { depth } from "./rows/depth.ts"
+import { files } from "./rows/files.ts"
 import { footprint } from "./rows/footprint.ts"
+import { idleStreams } from "./rows/idle-streams.ts"
 import { jobs } from "./rows/jobs.ts"
 import { pickup } from "./rows/pickup.ts"
 import { polls } from "./rows/polls.ts"
+import { realtime } from "./rows/realtime.ts"
 import type { Bench, Row } from "./rows/row.ts"
+import { stream } from "./rows/stream.ts"
 import { syncRun } from "./rows/sync-run.ts"
 import { webhooks } from "./rows/webhooks.ts"
 
 /** `npm run bench`: measures the product and its peers in one run, and writes the report. README.md beside it tells how. */
 
-const rows: Row[] = [jobs, polls, syncRun, pickup, depth, webhooks, footprint]
+const rows: Row[] = [
+  jobs,
+  polls,
+  syncRun,
+  pickup,
+  stream,
+  realtime,
+  depth,
+  webhooks,
+  idleStreams,
+  files,
+  footprint,
+]
 const folderMode = 0o711
 const exitInterrupted = 130
 

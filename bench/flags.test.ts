@@ -14,6 +14,11 @@ test("a quick run is never evidence: it leaves no report unless one is asked for
   expect(parseFlags(["--quick", "--report", "a.md"]).report).toBe("a.md")
 })
 
+test("a part of the rows leaves no report unless one is asked for", () => {
+  expect(parseFlags(["--rows", "jobs"]).report).toBeNull()
+  expect(parseFlags(["--rows", "jobs", "--report", "a.md"]).report).toBe("a.md")
+})
+
 test("what is said counts more than what is usual", () => {
   const flags = parseFlags(["--quick", "--rows", "jobs,polls", "--rounds", "3", "--seconds", "7"])
   expect(flags.rows).toEqual(["jobs", "polls"])

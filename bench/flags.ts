@@ -34,7 +34,7 @@ export const usage = `npm run bench [-- flags]
   --seconds n     length of each measurement (${full.seconds})
   --quick         one short round, printed only: to see that all of it runs
   --profile       CPU profiles of the product's server into bench/profiles, and nothing else
-  --report path   where the report goes (docs/reference/benchmarks.md)`
+  --report path   where the report goes; of a full run it is docs/reference/benchmarks.md`
 
 /** Throws an `Error` whose message is for the person who typed. */
 export function parseFlags(argv: string[]): BenchFlags {
@@ -58,7 +58,8 @@ export function parseFlags(argv: string[]): BenchFlags {
     },
     rows: values.rows?.split(",") ?? null,
     profile: values.profile,
-    report: values.report ?? (values.quick ? null : reportPath),
+    // A part of it must not take the place of the whole.
+    report: values.report ?? (values.quick || values.rows !== undefined ? null : reportPath),
   }
 }
 

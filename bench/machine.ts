@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { availableParallelism, cpus, loadavg, release, totalmem, type } from "node:os"
 import { join, resolve } from "node:path"
+import { nginxVersion } from "./contenders/nginx.ts"
 import { postgresqlVersion } from "./contenders/postgresql.ts"
 import { redisVersion } from "./contenders/redis.ts"
 
@@ -23,7 +24,11 @@ export interface Machine {
 export function describeMachine(): Machine {
   const manifest = readFileSync(join(import.meta.dirname, "peers", "package.json"), "utf8")
   const { dependencies } = JSON.parse(manifest) as { dependencies: Record<string, string> }
-  const servers = { Redis: redisVersion() ?? "none", PostgreSQL: postgresqlVersion() ?? "none" }
+  const servers = {
+    Redis: redisVersion() ?? "none",
+    PostgreSQL: postgresqlVersion() ?? "none",
+    nginx: nginxVersion() ?? "none",
+  }
   return {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: availableParallelism(),

@@ -4,6 +4,7 @@ import { openSync, writeSync } from "node:fs"
 import type { BlobStore } from "../../packages/server/src/blob.ts"
 import { defaultConfig } from "../../packages/server/src/config.ts"
 import type { Body, NewRequest, RequestRecord } from "../../packages/server/src/domain/request.ts"
+import { ChunkRelay } from "../../packages/server/src/dispatcher/relay/chunk-relay.ts"
 import { createGateway } from "../../packages/server/src/gateway/gateway.ts"
 import type { GatewayParts } from "../../packages/server/src/gateway/parts.ts"
 import { LocalHints } from "../../packages/server/src/hints.ts"
@@ -38,7 +39,7 @@ const logLines = Array.from({ length: logLineCount }, (_, line): StoredEvent => 
 const records = new Map<string, RequestRecord>()
 const bodies = new Map<number, Body>()
 
-function submit({ id, account, app: called, input }: NewRequest): Promise<RequestRecord> {
+function submit({ id, account, app: called, door, input }: NewRequest): Promise<RequestRecord> {
   const sequence = records.size + 1
   // What the gateway reads of a record whose request has succeeded.
   const record: Partial<RequestRecord> = {
@@ -46,6 +47,7 @@ function submit({ id, account, app: called, input }: NewRequest): Promise<Reques
     sequence,
     account,
     app: called,
+    door,
     state: "succeeded",
     attempts: 1,
     outcome,
@@ -88,9 +90,12 @@ const parts: GatewayParts = {
   snapshots: { get: find, watch: () => () => {}, untilTerminal: find },
   events: { read: () => Promise.resolve(logLines), watch: () => () => {}, progress: () => null },
   hints: new LocalHints(),
+  relay: new ChunkRelay({ onTaken: () => {} }),
   webhookKeys: [],
   localSecret: randomBytes(16).toString("hex"),
+  tokenSecret: randomBytes(16).toString("hex"),
   runners: null,
+  channels: null,
   newId: randomUUID,
   now: Date.now,
   health: () => ({ ready: true, detail: {} }),

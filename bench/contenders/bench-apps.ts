@@ -1,4 +1,5 @@
 import { defineApp } from "@tintype/app"
+import { z } from "zod"
 import { logLineCount, logLineText } from "../load/log-line.ts"
 
 /** Says so much while it works that its status has something to tell. */
@@ -27,4 +28,31 @@ const clock = defineApp({
   },
 })
 
-export default [lines, clock]
+/** One event at once, then the answer. */
+const steps = defineApp({
+  id: "bench/steps",
+  endpoints: {
+    "/": {
+      stream: true,
+      raw: async (input, context) => {
+        await context.emit({ step: 1 })
+        return input
+      },
+    },
+  },
+})
+
+/** Answers each message with itself. */
+const turn = defineApp({
+  id: "bench/turn",
+  endpoints: {
+    "/": {
+      realtime: true,
+      input: z.object({ turn: z.int() }),
+      output: z.object({ turn: z.int() }),
+      run: async (input) => await Promise.resolve(input),
+    },
+  },
+})
+
+export default [lines, clock, steps, turn]

@@ -32,6 +32,10 @@ export interface Place {
   nodeFlags?: string[]
   /** Flags of the product. */
   flags?: string[]
+  /** What its server's environment has beside. */
+  env?: Record<string, string>
+  /** False: without a runner, so that what is submitted stays queued. */
+  runner?: boolean
 }
 
 export interface Running {

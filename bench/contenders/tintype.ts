@@ -20,6 +20,8 @@ async function startTintype({
   folder,
   nodeFlags = [],
   flags = [],
+  env = {},
+  runner = true,
 }: Place): Promise<Running> {
   const port = await findFreePort()
   const slots = ["--runner-slots", String(workerConcurrency)]
@@ -28,12 +30,12 @@ async function startTintype({
   const server = processes.start(process.execPath, {
     args: [...nodeFlags, program, "serve", ...own, ...flags],
     cwd: folder,
-    env: { TINTYPE_PACE: "0" },
+    env: { TINTYPE_PACE: "0", TINTYPE_RUNNER_LOCAL: String(runner), ...env },
     logFile: join(folder, "server.log"),
   })
   await untilAnswers(`http://127.0.0.1:${port}/health`, server)
   const listeningMs = performance.now() - spawnedAt
-  await untilAnswers(`http://127.0.0.1:${port}/health?ready`, server)
+  if (runner) await untilAnswers(`http://127.0.0.1:${port}/health?ready`, server)
   return {
     target: tintypeTarget(port),
     pids: [server.pid],

@@ -1,6 +1,9 @@
 import { runCalls, runPolls, runSubmits } from "./calls.ts"
-import { countStored, prepareJobs, runJobs, runPickups } from "./jobs.ts"
+import { holdStreams, releaseStreams } from "./held.ts"
+import { countStored, prepareJobs, queueJobs, runJobs, runPickups } from "./jobs.ts"
 import type { LoadOrders, OrderMessage, ReplyMessage } from "./orders.ts"
+import { runStreams, runTurns } from "./streams.ts"
+import { runDownloads, runUploads } from "./transfers.ts"
 
 /** The load's process: does what the bench orders, one order after another, and ends with the bench. */
 
@@ -12,6 +15,13 @@ const orders: LoadOrders = {
   calls: runCalls,
   submits: runSubmits,
   pickups: runPickups,
+  queue: queueJobs,
+  streams: runStreams,
+  turns: runTurns,
+  hold: holdStreams,
+  release: releaseStreams,
+  uploads: runUploads,
+  downloads: runDownloads,
 }
 
 process.on("message", ({ number, name, order }: OrderMessage) => {

@@ -60,6 +60,14 @@ async function doJob(connection: Connection, target: Target): Promise<Acknowledg
   return { id, body }
 }
 
+export const queueJobs: LoadOrders["queue"] = async ({ target, count }) => {
+  const connections = await openConnections(target.port, 1)
+  const ids: string[] = []
+  while (ids.length < count) ids.push(await submit(connections[0]!, target, nextBody()))
+  for (const connection of connections) connection.close()
+  return { ids }
+}
+
 const manyConnections = 32
 
 export const countStored: LoadOrders["count"] = async ({ target, batch }): Promise<StoredCount> => {

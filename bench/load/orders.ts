@@ -35,6 +35,28 @@ export interface LoadOrders {
   }): Promise<JobFigures>
   /** One POST after another that is answered as soon as it is taken; whatever becomes of it. */
   submits(order: { target: Target; seconds: number }): Promise<JobFigures>
+  /** Submits so many and answers their ids, whatever becomes of them. */
+  queue(order: { target: Target; count: number }): Promise<{ ids: string[] }>
+  /** Reads one event stream after another; each has two events, the last one the call's own input. */
+  streams(order: {
+    port: number
+    path: string
+    count: number
+  }): Promise<{ firstP50Ms: number; lastP50Ms: number }>
+  /** Sends so many messages on one WebSocket, each when the one before was answered with itself. */
+  turns(order: {
+    port: number
+    path: string
+    count: number
+  }): Promise<{ p50Ms: number; p99Ms: number }>
+  /** Opens so many event streams, of these paths by turns, and leaves them open. */
+  hold(order: { port: number; paths: string[]; count: number }): Promise<{ open: number }>
+  /** Closes what `hold` left open. */
+  release(order: object): Promise<object>
+  /** Sends a file of so many bytes, made anew, over and over. */
+  uploads(order: TransferOrder & { flushes: string | null }): Promise<TransferFigures>
+  /** Reads such a file over and over. */
+  downloads(order: TransferOrder): Promise<TransferFigures>
   /** Submits to an app that answers with the moment of its start, one at a time. */
   pickups(order: { target: Target; count: number }): Promise<PickupFigures>
 }
@@ -57,6 +79,21 @@ export interface StoredCount {
   acknowledged: number
   /** Whose result is there and right. */
   found: number
+}
+
+export interface TransferOrder {
+  port: number
+  method: "GET" | "POST" | "PUT"
+  path: string
+  bytes: number
+  count: number
+}
+
+export interface TransferFigures {
+  /** Megabytes a second of each transfer. */
+  perSecond: number[]
+  /** Body of the last answer to an upload. */
+  answer: string
 }
 
 /** Milliseconds, one a job. */
