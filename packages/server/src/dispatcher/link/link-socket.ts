@@ -28,6 +28,9 @@ export interface LinkHolder {
   apps: readonly string[] | null
 }
 
+/** The runner only forgets something by them: no caller waits for that. */
+const confirming: ReadonlySet<GatewayFrame["type"]> = new Set(["settled", "stored", "taken"])
+
 /**
  * One socket from a runner, from its hello to its close.
  *
@@ -73,9 +76,11 @@ export class LinkSocket implements RunnerLink {
     })
   }
 
-  /** Frames of one tick leave in one message. */
+  /** Frames of one tick leave in one message; those that only confirm leave after the answers of this turn. */
   send(frame: GatewayFrame): void {
-    if (this.#outgoing.push(frame) === 1) queueMicrotask(() => this.#flush())
+    const isFirst = this.#outgoing.push(frame) === 1
+    if (!confirming.has(frame.type)) queueMicrotask(() => this.#flush())
+    else if (isFirst) setImmediate(() => this.#flush())
   }
 
   close(code: number, reason: string): void {

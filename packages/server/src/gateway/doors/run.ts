@@ -8,6 +8,7 @@ import {
   overloaded,
   refusal,
 } from "../answer.ts"
+import { isForeignHost } from "../address.ts"
 import { findApp, takeRequest } from "../intake.ts"
 import type { Call, Gateway } from "../parts.ts"
 import { callerGone } from "./outcome.ts"
@@ -102,10 +103,12 @@ export function describeServer(call: Call): Answer {
 }
 
 function explain(call: Call, endpoint: string): Record<string, string> {
+  const { base, hostname, runBase } = call.address
+  const runs = isForeignHost(hostname) ? runBase : `${base}/run`
   return {
     detail: "Endpoints are called with POST and a JSON body",
-    run: `POST ${call.address.base}/run/${endpoint}`,
+    run: `POST ${runs}/${endpoint}`,
     queue: `POST ${call.address.statusBase}/${endpoint}`,
-    openapi: `${call.address.base}/api/openapi/queue/openapi.json?endpoint_id=${endpoint}`,
+    openapi: `${base}/api/openapi/queue/openapi.json?endpoint_id=${endpoint}`,
   }
 }

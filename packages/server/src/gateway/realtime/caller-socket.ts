@@ -47,6 +47,8 @@ export class CallerSocket implements ChannelPeer {
   #code: number | null = null
   /** Bytes that waited at the last ping: who reads them is alive, however long the rest of them takes. */
   #unread = 0
+  /** Pings in a row at which nothing of it had left. */
+  #stalls = 0
   #isHeard = true
 
   constructor(socket: WebSocket, parts: CallerSocketParts, shared: SharedBytes) {
@@ -103,10 +105,15 @@ export class CallerSocket implements ChannelPeer {
     this.#release()
   }
 
-  /** Drops it when nothing was heard since the last ping, unless that is our own fault; sends the next one. */
+  /**
+   * Drops it when nothing was heard since the last ping, unless that is our own fault; sends the next one. One that speaks and
+   * does not read what it is told goes after `stallsMax` of them.
+   */
   ping(isOurFault: boolean): void {
     const unread = this.#socket.bufferedAmount
-    if (!this.#isHeard && unread >= this.#unread && !isOurFault) {
+    const stands = unread >= this.#unread
+    this.#stalls = stands && unread > 0 && !isOurFault ? this.#stalls + 1 : 0
+    if ((!this.#isHeard && stands && !isOurFault) || this.#stalls >= stallsMax) {
       this.#socket.terminate()
       return
     }
@@ -188,6 +195,9 @@ export class CallerSocket implements ChannelPeer {
     this.#cutOff.unref()
   }
 }
+
+/** A minute, at a ping every 20 s. */
+const stallsMax = 3
 
 /** For the other end's half of a close. */
 const closeMs = 2_000

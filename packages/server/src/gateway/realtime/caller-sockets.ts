@@ -28,7 +28,8 @@ export class CallerSockets {
     this.#pingMs = timing.channelPingMs
     this.#shared = new SharedBytes(limits.channelBytesMax)
     this.places = new AccountPlaces({
-      countMax: limits.channelsPerAccountMax,
+      // Whoever may have few requests at a time has few channels.
+      countMax: Math.min(limits.channelsPerAccountMax, limits.concurrencyMax || Infinity),
       bytesMax: limits.channelBytesPerAccountMax,
       shared: this.#shared,
     })

@@ -253,6 +253,19 @@ describe("a caller that sends nothing", () => {
     expect(await summaryOf(made)).toMatchObject({ code: 1006 })
     socket.destroy()
   })
+
+  test("is dropped when it speaks and does not read [it pings, and holds on to its answers]", async () => {
+    const limits = { channelOutputBytesMax: 200_000 }
+    const made = await open({ limits, timing: { channelPingMs: 50 } })
+    startRunner(made.server, [liveApp()])
+    const caller = await Caller.open(made.gateway)
+    caller.socket.pause()
+    for (let n = 1; n <= 80; n += 1) caller.send({ n, bytes: 512 * 1024 })
+    const speaking = setInterval(() => caller.socket.ping(), 5)
+    expect(await summaryOf(made)).toMatchObject({ code: 1006 })
+    clearInterval(speaking)
+    caller.socket.terminate()
+  })
 })
 
 describe("who may open a channel", () => {
@@ -281,6 +294,14 @@ describe("who may open a channel", () => {
     const nothing = { inputs: 0, outputs: 0, dropped: 0 }
     expect(await summaryOf({ gateway })).toMatchObject({ endpoint: liveId, code: 1008, ...nothing })
     expect(gateway.entries.filter(({ event }) => event === "request")).toEqual([])
+  })
+
+  test("has as many channels as it may have requests: 1013 beyond", async () => {
+    const { gateway, server } = await open({ limits: { concurrencyMax: 1 } })
+    startRunner(server, [liveApp()])
+    await Caller.open(gateway)
+    const second = await Caller.open(gateway)
+    expect(await second.closed).toMatchObject({ code: 1013 })
   })
 
   test("opens so many a second: 429 beyond", async () => {
