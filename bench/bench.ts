@@ -11,7 +11,7 @@ import { type BenchFlags, parseFlags, usage } from "./flags.ts"
 import { Load } from "./load/load.ts"
 import { describeMachine, isBusy } from "./machine.ts"
 import { installPeers } from "./peers/install.ts"
-import { profile } from "./profile.ts"
+import { formatProfiled, profile } from "./profile.ts"
 import { Processes } from "./processes.ts"
 import { formatReport, formatRow, formatVerdicts, type ReportFacts } from "./report.ts"
 import { depth } from "./rows/depth.ts"
@@ -43,6 +43,7 @@ const rows: Row[] = [
   footprint,
 ]
 const folderMode = 0o711
+const costsPrinted = 15
 const exitInterrupted = 130
 
 await main()
@@ -120,18 +121,27 @@ async function run(
     say,
   }
   if (flags.profile) {
-    await profile(bench)
+    say(formatProfiled(await profile(bench), costsPrinted))
     return
   }
   const words = process.argv.slice(2)
   const command = ["npm run bench", ...(words.length > 0 ? ["--", ...words] : [])].join(" ")
-  const facts: ReportFacts = { machine, settings, command, contenders, missing, measured: [] }
+  const facts: ReportFacts = {
+    machine,
+    settings,
+    command,
+    contenders,
+    missing,
+    measured: [],
+    profiled: null,
+  }
   for (const row of rows.filter(({ name }) => flags.rows?.includes(name) ?? true)) {
     const report = await row.measure(bench)
     facts.measured.push({ row, report })
     console.log(`\n${formatRow(row, report)}\n\n${formatVerdicts(report.verdicts)}\n`)
   }
   if (flags.report === null) return
+  if (flags.rows === null) facts.profiled = await profile(bench)
   writeFileSync(flags.report, formatReport(facts))
   say(`The report is in ${flags.report}`)
 }

@@ -7,13 +7,29 @@ import type { Bench } from "./rows/row.ts"
 /** Ignored by git; each run replaces the one before. */
 const profileFolder = join(import.meta.dirname, "profiles")
 const concurrency = 128
-const functionsTold = 15
+
+/** What the product spent the time of the load on, start and warm-up left out. */
+export interface Profiled {
+  concurrency: number
+  perSecond: number
+  threads: ProfiledThread[]
+}
+
+export interface ProfiledThread {
+  name: string
+  /** From the root of the project. */
+  file: string
+  busyMs: number
+  totalMs: number
+  /** Dearest first; shares of the time in which the thread was not idle. */
+  costs: { name: string; share: number }[]
+}
 
 /**
- * Puts the product under the load of the row `jobs` and leaves a CPU profile of each thread of its server and of its runner.
- * What is printed of them is the time of the load alone, without start and warm-up.
+ * Puts the product under the load of the row `jobs` and leaves a CPU profile of each thread of its server and of its runner
+ * in `bench/profiles`.
  */
-export async function profile(bench: Bench): Promise<void> {
+export async function profile(bench: Bench): Promise<Profiled> {
   const { load, processes, settings } = bench
   rmSync(profileFolder, { recursive: true, force: true })
   mkdirSync(profileFolder)
@@ -27,13 +43,12 @@ export async function profile(bench: Bench): Promise<void> {
   const window = { from, to: monotonicMicroseconds() }
   // A profile is written by a process that ends of its own accord.
   await running.stop()
-  bench.say(`${Math.round(perSecond)} jobs a second at c=${concurrency} while it was profiled`)
   const server = running.pids[0]
-  for (const name of readdirSync(profileFolder).toSorted()) {
-    const parsed = JSON.parse(readFileSync(join(profileFolder, name), "utf8")) as CpuProfile
-    const who = `${threadOf(name, server)}, ${join("bench/profiles", name)}`
-    bench.say(`\n${[who, ...describe(parsed, window)].join("\n")}`)
-  }
+  const threads = readdirSync(profileFolder)
+    .toSorted()
+    .map((name) => readThread(name, threadOf(name, server), window))
+    .filter(({ busyMs }) => busyMs > 0)
+  return { concurrency, perSecond, threads }
 }
 
 /** Node names a profile `CPU.<date>.<time>.<process>.<thread>.<number>.cpuprofile`. */
@@ -43,15 +58,30 @@ function threadOf(name: string, server: number | undefined): string {
   return thread === "0" ? `${who}, main thread` : `${who}, thread ${thread}`
 }
 
-/** The largest of them, as shares of the time in which the thread was not idle. */
-function describe(parsed: CpuProfile, window: Window): string[] {
+function readThread(name: string, thread: string, window: Window): ProfiledThread {
+  const parsed = JSON.parse(readFileSync(join(profileFolder, name), "utf8")) as CpuProfile
   const all = selfTimes(parsed, window)
-  const busy = all.filter(({ name }) => name !== "(idle)")
-  const busyMs = busy.reduce((sum, { ms }) => sum + ms, 0)
-  const totalMs = all.reduce((sum, { ms }) => sum + ms, 0)
-  const share = (ms: number) => `${((ms / busyMs) * 100).toFixed(1).padStart(5)} %`
-  return [
-    `busy ${Math.round(busyMs)} ms of ${Math.round(totalMs)} ms`,
-    ...busy.slice(0, functionsTold).map(({ name, ms }) => `${share(ms)}  ${name}`),
-  ]
+  const busy = all.filter((one) => one.name !== "(idle)")
+  const sum = (times: typeof all) => times.reduce((total, { ms }) => total + ms, 0)
+  const busyMs = sum(busy)
+  const costs = busy.map((one) => ({ name: one.name, share: one.ms / busyMs }))
+  return { name: thread, file: join("bench/profiles", name), busyMs, totalMs: sum(all), costs }
+}
+
+/** For the person who asked for the profiles. */
+export function formatProfiled(profiled: Profiled, costsTold: number): string {
+  const { perSecond, threads } = profiled
+  const head = `${Math.round(perSecond)} jobs a second at c=${profiled.concurrency} while it was profiled`
+  const parts = threads.map(({ name, file, busyMs, totalMs, costs }) =>
+    [
+      `${name}, ${file}`,
+      `busy ${Math.round(busyMs)} ms of ${Math.round(totalMs)} ms`,
+      ...costs.slice(0, costsTold).map((cost) => `${formatShare(cost.share)}  ${cost.name}`),
+    ].join("\n"),
+  )
+  return [head, ...parts].join("\n\n")
+}
+
+export function formatShare(share: number): string {
+  return `${(share * 100).toFixed(1).padStart(5)} %`
 }

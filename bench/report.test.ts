@@ -30,6 +30,7 @@ const facts: ReportFacts = {
       },
     },
   ],
+  profiled: null,
 }
 
 test("the report says where, of what and how it was measured, and what was missed", () => {
@@ -48,4 +49,17 @@ test("the report says where, of what and how it was measured, and what was misse
 test("numbers of a machine that had something else to do are called that", () => {
   const report = formatReport({ ...facts, machine: { ...facts.machine, loadAverage: 3 } })
   expect(report).toContain("The machine was busy")
+})
+
+test("the dearest five of each thread stand in the report, with what was done about them", () => {
+  const costs = Array.from({ length: 6 }, (_, at) => ({ name: `cost${at}`, share: 0.3 - at / 20 }))
+  const thread = { name: "server, main thread", file: "p", busyMs: 50, totalMs: 200, costs }
+  const report = formatReport({
+    ...facts,
+    profiled: { concurrency: 128, perSecond: 4_000, threads: [thread] },
+  })
+  expect(report).toContain("| server, main thread | 25 % | cost0: 30.0 % |")
+  expect(report).toContain("cost4: 10.0 % |\n")
+  expect(report).not.toContain("cost5")
+  expect(report).toContain("What was done about them:")
 })

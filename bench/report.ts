@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import type { Contender } from "./contenders/contender.ts"
 import { isBusy, type Machine } from "./machine.ts"
+import { formatShare, type Profiled } from "./profile.ts"
 import type { BenchSettings, Row, RowReport, Table } from "./rows/row.ts"
 import type { Verdict } from "./targets.ts"
 
@@ -12,7 +15,13 @@ export interface ReportFacts {
   /** Who could not take part, and what to do about it. */
   missing: string[]
   measured: { row: Row; report: RowReport }[]
+  /** Null: it was not profiled. */
+  profiled: Profiled | null
 }
+
+const costsTold = 5
+/** What was done about what the profiles show, by hand. */
+const hotPath = readFileSync(join(import.meta.dirname, "hot-path.md"), "utf8").trim()
 
 /** The whole report as Markdown: what `docs/reference/benchmarks.md` holds. */
 export function formatReport(facts: ReportFacts): string {
@@ -40,11 +49,27 @@ export function formatReport(facts: ReportFacts): string {
     "## Targets",
     formatVerdicts(verdicts),
     ...measured.map(({ row, report }) => formatRow(row, report)),
+    ...(facts.profiled === null ? [] : ["## Hot path", formatHotPath(facts.profiled)]),
     "## Who takes part",
     contenders.map(formatContender).join("\n"),
     ...missing.map((line) => `Not measured: ${line}.`),
   ]
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`
+}
+
+function formatHotPath({ concurrency, perSecond, threads }: Profiled): string {
+  const rows = threads.map(({ name, busyMs, totalMs, costs }) => [
+    name,
+    `${Math.round((busyMs / totalMs) * 100)} %`,
+    ...costs.slice(0, costsTold).map((cost) => `${cost.name}: ${formatShare(cost.share).trim()}`),
+  ])
+  const ranks = Array.from({ length: costsTold }, (_, index) => `${index + 1}.`)
+  const about = `CPU profiles of \`jobs\` at c=${concurrency} (${Math.round(perSecond)} jobs a second while it was profiled); \`npm run bench -- --profile\` leaves them in bench/profiles. Shares of the time in which the thread was busy.`
+  return [
+    about,
+    formatTable({ caption: "", header: ["thread", "busy", ...ranks], rows }),
+    hotPath,
+  ].join("\n\n")
 }
 
 export function formatRow(row: Row, report: RowReport): string {

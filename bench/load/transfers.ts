@@ -1,5 +1,5 @@
 import { closeSync, fdatasyncSync, openSync } from "node:fs"
-import { connect } from "node:net"
+import { connect, type Socket } from "node:net"
 import type { LoadOrders, TransferOrder } from "./orders.ts"
 
 /** Large files, one after another, each on a connection of its own. */
@@ -59,10 +59,17 @@ async function upload(order: TransferOrder): Promise<string> {
   socket.write(headOf(order, `${type}content-length: ${bytes}\r\n`))
   for (let left = bytes; left > 0 && !socket.destroyed; left -= block.byteLength) {
     const more = socket.write(left < block.byteLength ? block.subarray(0, left) : block)
-    if (!more)
-      await new Promise<void>((resolve) => socket.once("drain", resolve).once("close", resolve))
+    if (!more) await drained(socket)
   }
   return await done.promise
+}
+
+/** Resolves when more may be written, or nothing more can be. */
+async function drained(socket: Socket): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  socket.once("drain", resolve).once("close", resolve)
+  await promise
+  socket.off("drain", resolve).off("close", resolve)
 }
 
 async function download(order: TransferOrder): Promise<void> {

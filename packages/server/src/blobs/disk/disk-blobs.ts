@@ -18,6 +18,8 @@ export interface DiskBlobsOptions {
 
 /** A larger chunk of a source is copied piece by piece, so that no copy holds up the event loop. */
 const pieceBytesMax = 256 * 1024
+/** Read at a time: with Node's 64 KiB a large file came at two thirds of the speed. */
+const readBytes = 512 * 1024
 
 /** Opens the folder and sweeps what an earlier life left half written. Only one process may have it open. */
 export async function openDiskBlobs(options: DiskBlobsOptions): Promise<BlobStore> {
@@ -151,7 +153,7 @@ class DiskBlobs implements BlobStore {
   async read(name: string, range?: { start: number; end: number }): Promise<Readable | null> {
     if (!isName(name)) return null
     const file = await orNull(open(pathOf(this.#folder, name), "r"))
-    return file === null ? null : file.createReadStream(range)
+    return file === null ? null : file.createReadStream({ ...range, highWaterMark: readBytes })
   }
 
   async stat(name: string): Promise<{ bytes: number } | null> {
