@@ -20,6 +20,15 @@ interface RepeatRow extends RequestRow {
   resubmitted_at: number | null
 }
 
+/** What a start looks at of them: the newest of all rows, read for three columns, as most cannot be lost. */
+interface RecentRow {
+  sequence: number
+  submitted_at: number
+  may_be_lost: number
+}
+
+/** More than a server takes in the window of a re-send; so a start after a crash waits a second for them at most. */
+const recentMax = 250_000
 /** More identical submits that are lost at the same time are not one call sent again. */
 const candidatesMax = 64
 /** Expired keys that each new one sweeps out: more than one, so that their number falls. */
@@ -37,7 +46,7 @@ export class Repeats {
   readonly #name: StatementSync
   readonly #ofCopy: StatementSync
   readonly #life: Record<"read" | "write", StatementSync>
-  readonly #recent: Record<"died" | "submitted" | "resubmitted", StatementSync>
+  readonly #recent: Record<"died" | "submitted" | "one" | "resubmitted", StatementSync>
   #isLiving = false
 
   constructor(db: DatabaseSync, settings: IdempotencySettings) {
@@ -84,7 +93,10 @@ export class Repeats {
           SELECT submitted_at AS at FROM requests WHERE sequence = (SELECT max(sequence) FROM requests)
           UNION ALL SELECT max(resubmitted_at) FROM requests WHERE resubmitted_at IS NOT NULL
           UNION ALL SELECT max(renewed_at) FROM sessions)`),
-      submitted: db.prepare("SELECT * FROM requests ORDER BY sequence DESC"),
+      submitted: db.prepare(`
+        SELECT sequence, submitted_at, fingerprint IS NOT NULL AND named = 0 AND lost_at IS NULL AS may_be_lost
+        FROM requests ORDER BY sequence DESC LIMIT ${recentMax}`),
+      one: db.prepare("SELECT * FROM requests WHERE sequence = ?"),
       resubmitted: db.prepare("SELECT * FROM requests WHERE resubmitted_at >= ?"),
     }
   }
@@ -207,9 +219,9 @@ export class Repeats {
       const isLost = wasLostInCrash(copy, diedAt, resendWindowMs)
       if (isLost && row.lost_at === null) lost.push(row.sequence)
     }
-    for (const row of this.#recent.submitted.iterate() as unknown as Iterable<RepeatRow>) {
+    for (const row of this.#recent.submitted.iterate() as unknown as Iterable<RecentRow>) {
       if (row.submitted_at < since) break
-      judge(row)
+      if (row.may_be_lost === 1) judge(this.#recent.one.get(row.sequence) as unknown as RepeatRow)
     }
     for (const row of this.#recent.resubmitted.all(since)) judge(row as unknown as RepeatRow)
     for (const sequence of lost) this.#lost.mark.run(diedAt, sequence)
