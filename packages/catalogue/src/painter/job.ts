@@ -7,7 +7,7 @@ export interface PaintJob {
   format: "jpeg" | "png"
   /** Whether somebody looks while it is painted; a preview a step is work. */
   previews: boolean
-  /** Painted small and enlarged: soft, and there in a tenth of the time. For whoever wants the next one at once. */
+  /** Painted small and enlarged: soft, and there in a seventh of the time. For whoever wants the next one at once. */
   sketch?: boolean
   /** Absent: the wish alone decides. */
   source?: Source

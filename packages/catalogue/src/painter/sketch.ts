@@ -3,7 +3,7 @@ import type { Canvas } from "./canvas/canvas.ts"
 import type { PaintJob } from "./job.ts"
 import { sizeOfSource } from "./source.ts"
 
-/** Each side is painted so much smaller. At 512x512 a picture takes 6 ms instead of 60 on one core, and 3 ms to encode. */
+/** Each side is painted so much smaller: a 512x512 picture takes about a seventh of the time, encoding included. */
 const scale = 4
 /** Of a JPEG: there is nothing fine to keep. */
 export const sketchQuality = 80

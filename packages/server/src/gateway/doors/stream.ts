@@ -92,7 +92,7 @@ class Stream {
       const end = this.#end
       await this.#writeChunks(response, write)
       if (end !== null) {
-        await writeEnd(end, write)
+        await writeEnd(end, write, response)
         break
       }
       if (this.#untilPingMs() <= 0) await write(ping)
@@ -129,7 +129,7 @@ function isResult({ status, headers }: Answer): boolean {
 }
 
 /** The last event: the result, or what went wrong after the stream had begun. */
-async function writeEnd(end: Answer, write: Write): Promise<void> {
+async function writeEnd(end: Answer, write: Write, response: ServerResponse): Promise<void> {
   const { status, headers, body } = end
   if (status >= 400) return await write(sseEvent(errorEvent(end)))
   if (body === null || typeof body === "function") return
@@ -140,6 +140,8 @@ async function writeEnd(end: Answer, write: Write): Promise<void> {
   const decoder = new TextDecoder()
   await write(before)
   for await (const piece of body as AsyncIterable<Uint8Array>) {
+    // Leaving the loop closes the file.
+    if (response.destroyed) return
     await write(quoted(decoder.decode(piece, { stream: true })))
   }
   await write(after)
