@@ -1,4 +1,5 @@
 export { defaultConfig, type Config } from "./config.ts"
 export { ConfigError, configFlags, loadConfig } from "./settings/config-load.ts"
 export { StartError } from "./start-error.ts"
-export { exitRestart, startServer, type TintypeServer } from "./main.ts"
+export { startServer, type TintypeServer } from "./main.ts"
+export { exitRestart } from "./start/storage.ts"

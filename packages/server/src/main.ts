@@ -1,14 +1,12 @@
 import type { Server } from "node:http"
-import { join } from "node:path"
 import type { WebhookKey } from "@tintype/protocol"
 import type { BlobStore } from "./blob.ts"
 import { dropStartupGarbage } from "@tintype/runner/supervision"
-import { openDiskBlobs } from "./blobs/disk/disk-blobs.ts"
 import { appModules, readAppRows } from "./apps/served-apps.ts"
 import { systemClock, systemNow } from "./clock.ts"
 import type { Config } from "./config.ts"
 import { asUnusable, openDataFolder, type DataFolder } from "./start/data-folder.ts"
-import { StartError } from "./start-error.ts"
+import { openStorage } from "./start/storage.ts"
 import { Dispatcher } from "./dispatcher/dispatcher.ts"
 import { LinkServer } from "./dispatcher/link/link-server.ts"
 import type { LocalRunner } from "./dispatcher/local-runner.ts"
@@ -21,7 +19,7 @@ import { newLease, newRequestId } from "./start/ids.ts"
 import { checkExposure, closeGateway, isLoopbackHost, listen } from "./start/listen.ts"
 import { makeLocalRunner, startLocalRunner } from "./start/local-runner-setting.ts"
 import { Pruner } from "./maintenance/pruner.ts"
-import { SpaceWatch } from "./maintenance/space-watch.ts"
+import type { SpaceWatch } from "./maintenance/space-watch.ts"
 import { Sweeper } from "./maintenance/sweeper.ts"
 import { ServerLog, type LogStreams } from "./log/server-log.ts"
 import { Deliverer, type DelivererParts } from "./webhooks/deliverer.ts"
@@ -29,10 +27,6 @@ import { openSigningKey, publicHalf } from "./webhooks/signing-key.ts"
 import { TlsListener } from "./start/tls/tls-listener.ts"
 import { SnapshotCache } from "./snapshot-cache.ts"
 import { type AppRow, type Store, StoreError } from "./store.ts"
-import { openSqliteStore } from "./stores/sqlite/sqlite-store.ts"
-
-/** The exit code after a failed commit: start the process again, recovery decides what happened. */
-export const exitRestart = 70
 
 export interface TintypeServer {
   /** Base address, without a slash at the end. */
@@ -206,70 +200,6 @@ function makeLinks(
   const files = { fileMs: retention.fileMs, now: systemNow }
   const transfers = new Transfers({ ...parts, ...files, limits })
   return new LinkServer({ ...parts, transfers, secret, limits })
-}
-
-/** Rows and blobs, and what is known of the space that is left for them. */
-async function openStorage(
-  config: Config,
-  folder: DataFolder,
-  log: ServerLog,
-  {
-    commits,
-    hints,
-    undo,
-  }: {
-    commits: ((changed: RequestRecord[]) => void)[]
-    hints: Hints
-    undo: AsyncDisposableStack
-  },
-): Promise<{ store: Store; blobs: BlobStore; space: SpaceWatch }> {
-  const space = new SpaceWatch(performance.now.bind(performance), (entry) =>
-    log.write({ ...entry }),
-  )
-  const store = await openStore(config, folder, log, { commits, hints, space })
-  undo.defer(() => store.close())
-  const onSpace = (isFull: boolean) => space.note("blobs", isFull)
-  const blobs = await openDiskBlobs({ folder: join(folder.path, "blobs"), onSpace }).catch(
-    (cause: unknown) => {
-      throw asUnusable(folder.path, cause)
-    },
-  )
-  undo.defer(() => blobs.close())
-  return { store, blobs, space }
-}
-
-async function openStore(
-  config: Config,
-  folder: DataFolder,
-  log: ServerLog,
-  {
-    commits,
-    hints,
-    space,
-  }: { commits: ((changed: RequestRecord[]) => void)[]; hints: Hints; space: SpaceWatch },
-): Promise<Store> {
-  return await openSqliteStore({
-    path: folder.database,
-    clock: systemNow,
-    limits: config.limits,
-    retry: config.timing,
-    idempotency: config.idempotency,
-    onCommit: (changed) => {
-      for (const commit of commits) commit(changed)
-    },
-    onFreed: (apps) => {
-      for (const app of apps) hints.work(app)
-    },
-    onSpace: (isFull) => space.note("rows", isFull),
-    onFatal: (error) => {
-      // What the disk holds is unknown, so nothing more may be answered: recovery decides.
-      log.write({ event: "commit_failed", error })
-      process.exit(exitRestart)
-    },
-  }).catch((cause: unknown) => {
-    // A file of another kind, of a newer build, or on a disk that fails: for a person to decide.
-    throw new StartError("data_unusable", (cause as Error).message, { cause })
-  })
 }
 
 const diskErrors = new Set(["EIO", "ENOSPC", "EDQUOT", "EROFS", "ERR_SQLITE_ERROR"])
