@@ -8,11 +8,13 @@ FROM node:24-slim AS build
 WORKDIR /tintype
 COPY package.json package-lock.json .npmrc tsconfig.base.json tsconfig.build.json ./
 COPY packages ./packages
-# The image brings its Node: the packaged one would only weigh.
-RUN npm ci --no-audit --no-fund --include=dev \
+# The image brings its Node: the packaged one would only weigh, as would ONNX Runtime for other systems.
+RUN ONNXRUNTIME_NODE_INSTALL=skip npm ci --no-audit --no-fund --include=dev \
  && npm run build \
  && npm prune --omit=dev --no-audit --no-fund \
  && rm -rf node_modules/node-linux-* node_modules/.bin/node \
+ && rm -rf node_modules/onnxruntime-node/bin/*/darwin node_modules/onnxruntime-node/bin/*/win32 \
+ && rm -rf packages/diffusion/parity \
  && find packages -name src -prune -exec rm -rf {} + \
  && find packages -name '.tsbuildinfo' -delete
 

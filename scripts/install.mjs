@@ -20,7 +20,9 @@ export function install(folder) {
 }
 
 function runNpm(folder, args) {
-  const options = { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }
+  // ONNX Runtime would fetch CUDA from outside the registry; .npmrc says the same for an npm by hand, as long as npm hands it on.
+  const env = Object.assign({ ONNXRUNTIME_NODE_INSTALL: "skip" }, process.env)
+  const options = { cwd: folder, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }
   // The npm that runs this script, when there is one: the `npm` on the path may be another.
   const own = process.env.npm_execpath
   if (own && own.endsWith("npm-cli.js")) return spawnSync(process.execPath, [own, ...args], options)

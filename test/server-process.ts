@@ -32,6 +32,8 @@ export interface ServerOptions {
   tls?: boolean
   /** Written as `tintype.config.ts` into the data folder, which is then the working folder. */
   config?: object
+  /** The command's script, where it is not this checkout's. */
+  bin?: string
   /** A program and its flags that runs the server: a tracer, for instance. It must keep the pid of what it runs. */
   wrapper?: string[]
 }
@@ -69,7 +71,7 @@ export function spawnServerProcess(options: ServerOptions & { data: string }): S
     writeFileSync(join(data, "tintype.config.ts"), text)
   }
   const startedAt = performance.now()
-  const own = [bin, "serve", "--port", "0", "--data", data, "--log", "json"]
+  const own = [options.bin ?? bin, "serve", "--port", "0", "--data", data, "--log", "json"]
   const [command, ...args] = [...(options.wrapper ?? []), process.execPath, ...own]
   const child = spawn(command!, [...args, ...(options.args ?? [])], {
     // A server starts as it does for users, without what the tests have compiled before.

@@ -1,9 +1,11 @@
+import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { ApiError } from "@fal-ai/client"
 import { packMessage, unpackMessage } from "@tintype/protocol"
 import sharp from "sharp"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { WebSocket as RawWebSocket } from "ws"
+import { makeRandomModel } from "../../packages/catalogue/src/random-model.suite.ts"
 import { officialClient } from "../official-client.ts"
 import {
   removeDataFolder,
@@ -15,15 +17,20 @@ import {
 const app = join(import.meta.dirname, "../apps/live.ts")
 
 let server: ServerProcess
+let model: string
 
 async function start(): Promise<void> {
-  server = await startServerProcess({ args: ["--apps", app] })
+  model = await makeRandomModel()
+  const engines = { "tintype/miniature": { engine: "diffusion", model } }
+  const env = { TINTYPE_ENGINES: JSON.stringify(engines) }
+  server = await startServerProcess({ args: ["--apps", app], env })
   await untilReady(server.url)
 }
 
 async function stop(): Promise<void> {
   await server.kill("SIGTERM")
   await removeDataFolder(server.data)
+  await rm(model, { recursive: true, force: true })
 }
 
 async function token(path: string): Promise<string> {
@@ -88,6 +95,7 @@ describe("realtime with the official client", () => {
   it.each([
     ["fal-ai/fast-lightning-sdxl", {}],
     ["fal-ai/fast-lcm-diffusion", { num_inference_steps: 2 }],
+    ["tintype/miniature", {}],
   ])("gets pictures as bytes [%s]", async (endpoint, more) => {
     const { send, results } = connect(endpoint)
     for (const request_id of ["1", "2"]) {

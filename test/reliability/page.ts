@@ -44,7 +44,7 @@ zombies, full disks, all from a seed that replays exactly. Defects planted on pu
 start, a start after a kill, a round of work, a checkpoint, a stop. From the 40th write or read on, which are frames of the log, every
 seventh is tried. After each: the server answered an error in the API's shape, refused to start with a sentence, or exited
 with 70; and everything it had promised is there, each request with one outcome. SQLite flushes with \`fsync\` here, so there
-is no \`fdatasync\` to fail. Pages that it maps into memory are no calls: a real disk answers those with SIGBUS, which is a kill.`,
+is no \`fdatasync\` to fail. Only the log's index is mapped into memory, where a real disk fails with SIGBUS, which is a kill.`,
     figures: ({ failed, exits }) =>
       `${Object.entries(failed as Record<string, number>)
         .filter(([, number]) => number > 0)

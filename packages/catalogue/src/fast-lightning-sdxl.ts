@@ -1,9 +1,10 @@
-import { defineApp, integer } from "@tintype/app"
+import { type App, defineApp, integer } from "@tintype/app"
 import { z } from "zod"
+import { answerCall, type PictureRequest } from "./answer-call.ts"
+import { answerMessage } from "./answer-message.ts"
+import type { EngineOf } from "./engine.ts"
 import { Embedding } from "./fast-sdxl.ts"
 import { imageMessageOutput, imageOutput, imageSize, sizeOf } from "./image-model.ts"
-import { paintAnswer, type PaintRequest } from "./paint-answer.ts"
-import { paintMessage } from "./paint-message.ts"
 
 const stepTexts = z.enum(["1", "2", "4", "8"]).describe("How many steps are taken.")
 
@@ -18,10 +19,7 @@ const input = z.object({
   sync_mode: z.boolean().default(false).describe("Answer with data URIs; nothing is stored."),
   num_images: z.int().min(1).max(8).default(1).describe("How many pictures."),
   embeddings: z.array(Embedding).default([]),
-  enable_safety_checker: z
-    .boolean()
-    .default(true)
-    .describe("Accepted; the painter has nothing to check."),
+  enable_safety_checker: z.boolean().default(true).describe("Accepted; no picture is checked."),
   safety_checker_version: z.enum(["v1", "v2"]).default("v1"),
   expand_prompt: z.boolean().default(false).describe("Accepted; prompts are taken as they are."),
   format: z.enum(["jpeg", "png"]).default("jpeg").describe("Format of the pictures."),
@@ -30,30 +28,31 @@ const input = z.object({
 })
 
 /** The schema has no guidance scale: such a model is made for none. */
-function ofText(given: z.output<typeof input>): PaintRequest {
+function ofText(given: z.output<typeof input>): PictureRequest {
   const num_inference_steps = Number(given.num_inference_steps)
   return { ...given, num_inference_steps, guidance_scale: 1, size: sizeOf(given.image_size) }
 }
 
 /** SDXL in very few steps, for realtime. */
-export const fastLightningSdxl = defineApp({
-  id: "fal-ai/fast-lightning-sdxl",
-  endpoints: {
-    "/": {
-      title: "Stable Diffusion XL Lightning",
-      category: "text-to-image",
-      description:
-        "Painted procedurally by Tintype: a stand-in for the model, which knows no weights.",
-      stream: true,
-      input,
-      inputName: "TextToImageLightningInput",
-      output: imageOutput,
-      outputName: "Output",
-      run: (given, context) => paintAnswer(ofText(given), context),
-      realtime: {
-        output: imageMessageOutput,
-        run: (given, context) => paintMessage(ofText(given), context),
+export function defineFastLightningSdxl(engineOf: EngineOf): App {
+  return defineApp({
+    id: "fal-ai/fast-lightning-sdxl",
+    endpoints: {
+      "/": {
+        title: "Stable Diffusion XL Lightning",
+        category: "text-to-image",
+        description: engineOf("fal-ai/fast-lightning-sdxl").description,
+        stream: true,
+        input,
+        inputName: "TextToImageLightningInput",
+        output: imageOutput,
+        outputName: "Output",
+        run: (given, context) => answerCall(engineOf, ofText(given), context),
+        realtime: {
+          output: imageMessageOutput,
+          run: (given, context) => answerMessage(engineOf, ofText(given), context),
+        },
       },
     },
-  },
-})
+  })
+}

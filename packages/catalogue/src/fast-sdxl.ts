@@ -1,11 +1,12 @@
-import { defineApp, integer } from "@tintype/app"
+import { type App, defineApp, integer } from "@tintype/app"
 import { z } from "zod"
+import { answerCall } from "./answer-call.ts"
+import type { EngineOf } from "./engine.ts"
 import { imageOutput, imageSize, sizeOf } from "./image-model.ts"
-import { paintAnswer } from "./paint-answer.ts"
 
 const LoraWeight = z
   .object({
-    path: z.string().describe("Accepted; the painter knows no weights."),
+    path: z.string().describe("Accepted; such weights are not loaded."),
     scale: z.number().min(0).max(1).default(1),
     force: z.boolean().default(false),
   })
@@ -13,7 +14,7 @@ const LoraWeight = z
 
 export const Embedding = z
   .object({
-    path: z.string().describe("Accepted; the painter knows no weights."),
+    path: z.string().describe("Accepted; such weights are not loaded."),
     tokens: z.array(z.string()).default(["<s0>", "<s1>"]),
   })
   .meta({ title: "Embedding" })
@@ -52,10 +53,7 @@ const settings = {
   num_images: z.int().min(1).max(8).default(1).describe("How many pictures."),
   loras: z.array(LoraWeight).default([]),
   embeddings: z.array(Embedding).default([]),
-  enable_safety_checker: z
-    .boolean()
-    .default(true)
-    .describe("Accepted; the painter has nothing to check."),
+  enable_safety_checker: z.boolean().default(true).describe("Accepted; no picture is checked."),
   safety_checker_version: z.enum(["v1", "v2"]).default("v1"),
   expand_prompt: z.boolean().default(false).describe("Accepted; prompts are taken as they are."),
   format: z.enum(["jpeg", "png"]).default("jpeg").describe("Format of the pictures."),
@@ -89,53 +87,54 @@ const inpaintingInput = z.object({
   ...settings,
 })
 
-const painter = "Painted procedurally by Tintype: a stand-in for the model, which knows no weights."
-
 /** The fast-sdxl family. */
-export const fastSdxl = defineApp({
-  id: "fal-ai/fast-sdxl",
-  endpoints: {
-    "/": {
-      title: "Stable Diffusion XL",
-      category: "text-to-image",
-      stream: true,
-      description: painter,
-      input: textInput,
-      inputName: "TextToImageInput",
-      output: imageOutput,
-      outputName: "Output",
-      run: (input, context) => paintAnswer({ ...input, size: sizeOf(input.image_size) }, context),
-    },
-    "/image-to-image": {
-      title: "Stable Diffusion XL: image to image",
-      category: "image-to-image",
-      stream: true,
-      description: painter,
-      input: imageToImageInput,
-      output: imageOutput,
-      run: (input, context) => {
-        const fit = input.crop_output ? "cover" : input.preserve_aspect_ratio ? "inside" : "fill"
-        const source = { imageUrl: input.image_url, strength: input.strength, fit } as const
-        return paintAnswer({ ...input, size: sizeOf(input.image_size), source }, context)
+export function defineFastSdxl(engineOf: EngineOf): App {
+  return defineApp({
+    id: "fal-ai/fast-sdxl",
+    endpoints: {
+      "/": {
+        title: "Stable Diffusion XL",
+        category: "text-to-image",
+        stream: true,
+        description: engineOf("fal-ai/fast-sdxl").description,
+        input: textInput,
+        inputName: "TextToImageInput",
+        output: imageOutput,
+        outputName: "Output",
+        run: (input, context) =>
+          answerCall(engineOf, { ...input, size: sizeOf(input.image_size) }, context),
+      },
+      "/image-to-image": {
+        title: "Stable Diffusion XL: image to image",
+        category: "image-to-image",
+        stream: true,
+        description: engineOf("fal-ai/fast-sdxl/image-to-image").description,
+        input: imageToImageInput,
+        output: imageOutput,
+        run: (input, context) => {
+          const fit = input.crop_output ? "cover" : input.preserve_aspect_ratio ? "inside" : "fill"
+          const source = { imageUrl: input.image_url, strength: input.strength, fit } as const
+          return answerCall(engineOf, { ...input, size: sizeOf(input.image_size), source }, context)
+        },
+      },
+      "/inpainting": {
+        title: "Stable Diffusion XL: inpainting",
+        category: "image-to-image",
+        stream: true,
+        description: engineOf("fal-ai/fast-sdxl/inpainting").description,
+        input: inpaintingInput,
+        output: imageOutput,
+        run: (input, context) => {
+          const { image_url, mask_url, strength: given } = input
+          const source = {
+            imageUrl: image_url,
+            maskUrl: mask_url,
+            strength: given,
+            fit: "fill",
+          } as const
+          return answerCall(engineOf, { ...input, size: sizeOf(input.image_size), source }, context)
+        },
       },
     },
-    "/inpainting": {
-      title: "Stable Diffusion XL: inpainting",
-      category: "image-to-image",
-      stream: true,
-      description: painter,
-      input: inpaintingInput,
-      output: imageOutput,
-      run: (input, context) => {
-        const { image_url, mask_url, strength: given } = input
-        const source = {
-          imageUrl: image_url,
-          maskUrl: mask_url,
-          strength: given,
-          fit: "fill",
-        } as const
-        return paintAnswer({ ...input, size: sizeOf(input.image_size), source }, context)
-      },
-    },
-  },
-})
+  })
+}

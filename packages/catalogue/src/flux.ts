@@ -1,7 +1,8 @@
-import { defineApp, integer } from "@tintype/app"
+import { type App, defineApp, integer } from "@tintype/app"
 import { z } from "zod"
+import { answerCall } from "./answer-call.ts"
+import type { EngineOf } from "./engine.ts"
 import { imageOutput, imageSize, sizeOf } from "./image-model.ts"
-import { paintAnswer } from "./paint-answer.ts"
 
 const fields = {
   prompt: z.string().describe("What to paint."),
@@ -19,15 +20,12 @@ const fields = {
     .describe("How strongly the prompt's words weigh."),
   sync_mode: z.boolean().default(false).describe("Answer with data URIs; nothing is stored."),
   num_images: z.int().min(1).max(4).default(1).describe("How many pictures."),
-  enable_safety_checker: z
-    .boolean()
-    .default(true)
-    .describe("Accepted; the painter has nothing to check."),
+  enable_safety_checker: z.boolean().default(true).describe("Accepted; no picture is checked."),
   output_format: z.enum(["jpeg", "png"]).default("jpeg").describe("Format of the pictures."),
   acceleration: z
     .enum(["none", "regular", "high"])
     .default("none")
-    .describe("Accepted; the painter has one speed."),
+    .describe("Accepted; there is one speed."),
 }
 
 function steps(low: number, high: number, preset: number) {
@@ -50,58 +48,61 @@ const imageToImageInput = z.object({
   ...others,
 })
 
-const painter = "Painted procedurally by Tintype: a stand-in for the model, which knows no weights."
-
 /** The flux family, `fal-ai/flux/…`. */
-export const flux = defineApp({
-  id: "fal-ai/flux",
-  endpoints: {
-    "/dev": {
-      title: "FLUX.1 [dev]",
-      category: "text-to-image",
-      stream: true,
-      description: painter,
-      input: devInput,
-      inputName: "BaseInput",
-      output: imageOutput,
-      outputName: "Output",
-      run: (input, context) =>
-        paintAnswer(
-          { ...input, format: input.output_format, size: sizeOf(input.image_size) },
-          context,
-        ),
+export function defineFlux(engineOf: EngineOf): App {
+  return defineApp({
+    id: "fal-ai/flux",
+    endpoints: {
+      "/dev": {
+        title: "FLUX.1 [dev]",
+        category: "text-to-image",
+        stream: true,
+        description: engineOf("fal-ai/flux/dev").description,
+        input: devInput,
+        inputName: "BaseInput",
+        output: imageOutput,
+        outputName: "Output",
+        run: (input, context) =>
+          answerCall(
+            engineOf,
+            { ...input, format: input.output_format, size: sizeOf(input.image_size) },
+            context,
+          ),
+      },
+      "/schnell": {
+        title: "FLUX.1 [schnell]",
+        category: "text-to-image",
+        stream: true,
+        description: engineOf("fal-ai/flux/schnell").description,
+        input: schnellInput,
+        inputName: "SchnellTextToImageInput",
+        output: imageOutput,
+        outputName: "Output",
+        run: (input, context) =>
+          answerCall(
+            engineOf,
+            { ...input, format: input.output_format, size: sizeOf(input.image_size) },
+            context,
+          ),
+      },
+      "/dev/image-to-image": {
+        title: "FLUX.1 [dev]: image to image",
+        category: "image-to-image",
+        stream: true,
+        description: engineOf("fal-ai/flux/dev/image-to-image").description,
+        input: imageToImageInput,
+        output: imageOutput,
+        run: (input, context) =>
+          answerCall(
+            engineOf,
+            {
+              ...input,
+              format: input.output_format,
+              source: { imageUrl: input.image_url, strength: input.strength, fit: "keep" },
+            },
+            context,
+          ),
+      },
     },
-    "/schnell": {
-      title: "FLUX.1 [schnell]",
-      category: "text-to-image",
-      stream: true,
-      description: painter,
-      input: schnellInput,
-      inputName: "SchnellTextToImageInput",
-      output: imageOutput,
-      outputName: "Output",
-      run: (input, context) =>
-        paintAnswer(
-          { ...input, format: input.output_format, size: sizeOf(input.image_size) },
-          context,
-        ),
-    },
-    "/dev/image-to-image": {
-      title: "FLUX.1 [dev]: image to image",
-      category: "image-to-image",
-      stream: true,
-      description: painter,
-      input: imageToImageInput,
-      output: imageOutput,
-      run: (input, context) =>
-        paintAnswer(
-          {
-            ...input,
-            format: input.output_format,
-            source: { imageUrl: input.image_url, strength: input.strength, fit: "keep" },
-          },
-          context,
-        ),
-    },
-  },
-})
+  })
+}

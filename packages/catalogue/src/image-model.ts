@@ -25,7 +25,7 @@ export const imageOutput = z.object({
   seed: integer().describe(
     "The seed of the first picture, the given one or the one that was drawn.",
   ),
-  has_nsfw_concepts: z.array(z.boolean()).describe("One for each picture; the painter has none."),
+  has_nsfw_concepts: z.array(z.boolean()).describe("One for each picture; none is checked."),
   prompt: z.string().describe("The prompt as it was given."),
 })
 

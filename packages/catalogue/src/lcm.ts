@@ -1,5 +1,8 @@
-import { defineApp, integer } from "@tintype/app"
+import { type App, defineApp, integer } from "@tintype/app"
 import { z } from "zod"
+import { answerCall, type PictureRequest } from "./answer-call.ts"
+import { answerMessage } from "./answer-message.ts"
+import type { EngineOf } from "./engine.ts"
 import {
   Image,
   imageMessageOutput,
@@ -8,10 +11,7 @@ import {
   imageSize,
   sizeOf,
 } from "./image-model.ts"
-import { paintAnswer, type PaintRequest } from "./paint-answer.ts"
-import { paintMessage } from "./paint-message.ts"
 
-const painter = "Painted procedurally by Tintype: a stand-in for the model, which knows no weights."
 const prompt = z.string().describe("What to paint.")
 const negative_prompt = z.string().default("").describe("What the picture must not have.")
 const seed = integer()
@@ -19,7 +19,7 @@ const seed = integer()
   .describe("The same seed and input give the same picture. Drawn at random when absent.")
 const sync_mode = z.boolean().describe("Answer with data URIs; nothing is stored.")
 const num_images = z.int().min(1).max(8).default(1).describe("How many pictures.")
-const checked = z.boolean().default(true).describe("Accepted; the painter has nothing to check.")
+const checked = z.boolean().default(true).describe("Accepted; no picture is checked.")
 const image_url = z.string().describe("The picture to paint over: a URL or a data URI.")
 const request_id = z.string().default("").describe("A word of the caller's own; it is given back.")
 
@@ -40,7 +40,7 @@ const words = {
   model_name: z
     .enum(["stabilityai/stable-diffusion-xl-base-1.0", "runwayml/stable-diffusion-v1-5"])
     .default("stabilityai/stable-diffusion-xl-base-1.0")
-    .describe("Accepted; the painter knows no weights."),
+    .describe("Accepted; the configuration chooses the model."),
   prompt,
 }
 
@@ -89,50 +89,52 @@ const imageInput = z.object({
     .describe("Cover the size and cut off what is over, instead of stretching."),
 })
 
-function ofText(input: z.output<typeof textInput>): PaintRequest {
+function ofText(input: z.output<typeof textInput>): PictureRequest {
   return { ...input, size: sizeOf(input.image_size) }
 }
 
-function ofImage(input: z.output<typeof imageInput>): PaintRequest {
+function ofImage(input: z.output<typeof imageInput>): PictureRequest {
   const fit = input.crop_output ? "cover" : input.preserve_aspect_ratio ? "inside" : "fill"
   const source = { imageUrl: input.image_url, strength: input.strength, fit } as const
   return { ...input, size: sizeOf(input.image_size), source }
 }
 
 /** Stable Diffusion in a few steps, for realtime. */
-export const fastLcmDiffusion = defineApp({
-  id: "fal-ai/fast-lcm-diffusion",
-  endpoints: {
-    "/": {
-      title: "Latent Consistency Models",
-      category: "text-to-image",
-      description: painter,
-      stream: true,
-      input: textInput,
-      inputName: "TextToImageLCMInput",
-      output: imageOutput,
-      outputName: "Output",
-      run: (input, context) => paintAnswer(ofText(input), context),
-      realtime: {
-        output: imageMessageOutput,
-        run: (input, context) => paintMessage(ofText(input), context),
+export function defineFastLcmDiffusion(engineOf: EngineOf): App {
+  return defineApp({
+    id: "fal-ai/fast-lcm-diffusion",
+    endpoints: {
+      "/": {
+        title: "Latent Consistency Models",
+        category: "text-to-image",
+        description: engineOf("fal-ai/fast-lcm-diffusion").description,
+        stream: true,
+        input: textInput,
+        inputName: "TextToImageLCMInput",
+        output: imageOutput,
+        outputName: "Output",
+        run: (input, context) => answerCall(engineOf, ofText(input), context),
+        realtime: {
+          output: imageMessageOutput,
+          run: (input, context) => answerMessage(engineOf, ofText(input), context),
+        },
+      },
+      "/image-to-image": {
+        title: "Latent Consistency Models: image to image",
+        category: "image-to-image",
+        description: engineOf("fal-ai/fast-lcm-diffusion/image-to-image").description,
+        stream: true,
+        input: imageInput,
+        output: imageOutput,
+        run: (input, context) => answerCall(engineOf, ofImage(input), context),
+        realtime: {
+          output: imageMessageOutput,
+          run: (input, context) => answerMessage(engineOf, ofImage(input), context),
+        },
       },
     },
-    "/image-to-image": {
-      title: "Latent Consistency Models: image to image",
-      category: "image-to-image",
-      description: painter,
-      stream: true,
-      input: imageInput,
-      output: imageOutput,
-      run: (input, context) => paintAnswer(ofImage(input), context),
-      realtime: {
-        output: imageMessageOutput,
-        run: (input, context) => paintMessage(ofImage(input), context),
-      },
-    },
-  },
-})
+  })
+}
 
 const lcmInput = z.object({
   prompt,
@@ -161,7 +163,7 @@ const told = {
   nsfw_content_detected: z.array(z.boolean()),
 }
 
-function ofPicture(input: z.output<typeof lcmInput>): PaintRequest {
+function ofPicture(input: z.output<typeof lcmInput>): PictureRequest {
   const source = { imageUrl: input.image_url, strength: input.strength, fit: "keep" } as const
   return { ...input, format: "jpeg", source }
 }
@@ -175,27 +177,29 @@ function tell(
 }
 
 /** One picture after the other, each painted over one that the caller sends: a canvas that is drawn on. */
-export const lcmSd15I2i = defineApp({
-  id: "fal-ai/lcm-sd15-i2i",
-  endpoints: {
-    "/": {
-      title: "Latent Consistency Models: SD 1.5, image to image",
-      category: "image-to-image",
-      description: painter,
-      stream: true,
-      input: lcmInput,
-      output: z.object({ images: z.array(Image), ...told }),
-      run: async (input, context) => {
-        const answer = await paintAnswer(ofPicture(input), context)
-        return { images: answer.images, ...tell(input, answer) }
-      },
-      realtime: {
-        output: z.object({ images: imageMessages, ...told }),
+export function defineLcmSd15I2i(engineOf: EngineOf): App {
+  return defineApp({
+    id: "fal-ai/lcm-sd15-i2i",
+    endpoints: {
+      "/": {
+        title: "Latent Consistency Models: SD 1.5, image to image",
+        category: "image-to-image",
+        description: engineOf("fal-ai/lcm-sd15-i2i").description,
+        stream: true,
+        input: lcmInput,
+        output: z.object({ images: z.array(Image), ...told }),
         run: async (input, context) => {
-          const answer = await paintMessage(ofPicture(input), context)
+          const answer = await answerCall(engineOf, ofPicture(input), context)
           return { images: answer.images, ...tell(input, answer) }
+        },
+        realtime: {
+          output: z.object({ images: imageMessages, ...told }),
+          run: async (input, context) => {
+            const answer = await answerMessage(engineOf, ofPicture(input), context)
+            return { images: answer.images, ...tell(input, answer) }
+          },
         },
       },
     },
-  },
-})
+  })
+}

@@ -33,6 +33,12 @@ export interface Config {
     /** Attempts at a time; null: one a core. */
     slots: number | null
   }
+  /**
+   * What makes the pictures of the built-in apps or of single endpoints of theirs, by id: `{ engine: "diffusion", model, scheduler? }`
+   * or `{ engine: "painter" }`. The catalogue reads and checks it, here at the start and in the local runner.
+   */
+  engines: Record<string, unknown>
+  diffusion: Diffusion
   /** Private addresses may be fetched and called; null: only while bound to loopback. */
   allowPrivateTargets: boolean | null
   timing: Timing
@@ -40,6 +46,19 @@ export interface Config {
   webhooks: Webhooks
   retention: Retention
   idempotency: Idempotency
+}
+
+/** How models are run by the local runner; null leaves it to the package, see docs/reference/diffusion.md. */
+export interface Diffusion {
+  provider: "cpu" | "cuda" | null
+  /** Of one call of a network; another number may give other bytes. */
+  threads: number | null
+  /** A model that nobody asked for so long is unloaded. */
+  unloadAfterMs: number | null
+  /** Models in memory at a time. */
+  modelsMax: number | null
+  /** Folder for what is fetched from a hub. */
+  cache: string | null
 }
 
 /** What is taken for a call that comes again; see `domain/idempotency.ts`. */
@@ -225,6 +244,8 @@ export const defaultConfig: Config = {
   pace: 1,
   apps: [],
   runner: { local: true, slots: null },
+  engines: {},
+  diffusion: { provider: null, threads: null, unloadAfterMs: null, modelsMax: null, cache: null },
   allowPrivateTargets: null,
   timing: {
     leaseMs: 30_000,

@@ -2,7 +2,7 @@ import type { Server } from "node:http"
 import type { WebhookKey } from "@tintype/protocol"
 import type { BlobStore } from "./blob.ts"
 import { dropStartupGarbage } from "@tintype/runner/supervision"
-import { appModules, readAppRows } from "./apps/served-apps.ts"
+import { appModules, appVariables, readAppRows } from "./apps/served-apps.ts"
 import { systemClock, systemNow } from "./clock.ts"
 import type { Config } from "./config.ts"
 import { asUnusable, openDataFolder, type DataFolder } from "./start/data-folder.ts"
@@ -90,7 +90,7 @@ async function compose(
   undo: AsyncDisposableStack,
 ): Promise<Composition> {
   const commits: ((changed: RequestRecord[]) => void)[] = []
-  const reading = awaitedLater(readAppRows(appModules(config.apps)))
+  const reading = awaitedLater(readAppRows(appModules(config.apps), appVariables(config)))
   const openingTls = awaitedLater(openTls(config, folder, log))
   const hints = new LocalHints()
   const { store, blobs, space } = await openStorage(config, folder, log, { commits, hints, undo })

@@ -1,3 +1,4 @@
+import type { PictureRefusal } from "@tintype/diffusion"
 import type { Wish } from "./scene/scene.ts"
 
 /** What the painter makes of one wish: a picture of its own, or the caller's picture painted over. */
@@ -54,25 +55,6 @@ export function previewSizeOf(size: { width: number; height: number }) {
   return { width, height }
 }
 
-/** What is wrong with the caller's picture or mask; the type is one of the documented error types. */
-export interface Refusal {
-  field: "image_url" | "mask_url"
-  type: "image_load_error" | "image_too_large" | "image_too_small" | "unsupported_image_format"
-  message: string
-  ctx?: Record<string, unknown>
-}
-
-/** Thrown where a picture of the caller cannot be used. */
-export class PictureError extends Error {
-  override readonly name = "PictureError"
-  readonly refusal: Refusal
-
-  constructor(refusal: Refusal) {
-    super(refusal.message)
-    this.refusal = refusal
-  }
-}
-
 /** To a worker. `stop` is one shared integer: not zero means that nobody wants the picture any more. */
 export interface Order {
   number: number
@@ -84,5 +66,5 @@ export interface Order {
 export type Report =
   | { number: number; kind: "step"; step: number; preview?: Preview }
   | { number: number; kind: "picture"; picture: Picture }
-  | { number: number; kind: "refused"; refusal: Refusal }
+  | { number: number; kind: "refused"; refusal: PictureRefusal }
   | { number: number; kind: "failed"; message: string }

@@ -1,8 +1,8 @@
 import type { Canvas } from "./canvas/canvas.ts"
 import { type Colour, mix } from "./canvas/colour.ts"
+import type { Box } from "./mask-box.ts"
 import { within } from "./paint.ts"
 import type { Scene } from "./scene/scene.ts"
-import type { Box } from "./source.ts"
 import { paintStrokes } from "./canvas/strokes.ts"
 
 /** The given picture in the prompt's colours and brush, with the prompt's own picture shining through. */

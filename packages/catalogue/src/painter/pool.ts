@@ -1,13 +1,7 @@
 import { availableParallelism } from "node:os"
 import { Worker } from "node:worker_threads"
-import {
-  type Order,
-  type PaintJob,
-  type Picture,
-  PictureError,
-  type Preview,
-  type Report,
-} from "./job.ts"
+import { PictureError } from "@tintype/diffusion"
+import type { Order, PaintJob, Picture, Preview, Report } from "./job.ts"
 
 /** Orders that may wait for a thread; a runner's slots keep it far below. */
 const waitingMax = 512

@@ -1,7 +1,7 @@
+import { sizeOfSource } from "@tintype/diffusion/pictures"
 import sharp from "sharp"
 import type { Canvas } from "./canvas/canvas.ts"
 import type { PaintJob } from "./job.ts"
-import { sizeOfSource } from "./source.ts"
 
 /** Each side is painted so much smaller: a 512x512 picture takes about a seventh of the time, encoding included. */
 const scale = 4

@@ -1,11 +1,18 @@
+import {
+  type EncodedPicture,
+  encodeRaster,
+  loadMask,
+  loadSource,
+  toDataUri,
+} from "@tintype/diffusion/pictures"
 import sharp from "sharp"
 import { type Canvas, createCanvas } from "./canvas/canvas.ts"
 import { type PaintJob, type Picture, type Preview, previewSizeOf, type Source } from "./job.ts"
+import { maskBox } from "./mask-box.ts"
 import { fillMask, overpaint, surround } from "./overpaint.ts"
 import { paintScene, within } from "./paint.ts"
 import { Dice } from "./canvas/noise.ts"
 import { composeScene, type Scene, type Wish } from "./scene/scene.ts"
-import { loadMask, loadSource, maskBox } from "./source.ts"
 import { drawSprite } from "./scene/sprites.ts"
 import type { Stamp } from "./scene/stamp.ts"
 import { enlarge, shrinkJob, sketchQuality } from "./sketch.ts"
@@ -112,8 +119,7 @@ function previewsOf(
   return async (share) => {
     const left = noisiness * (1 - share) ** 1.5
     const seen = rgb.map((value, at) => value + (noise[at]! - value) * left)
-    const { bytes } = await encode({ width, height, rgb: seen }, "jpeg", 70)
-    const url = `data:image/jpeg;base64,${Buffer.from(bytes.buffer).toString("base64")}`
+    const url = toDataUri(await encode({ width, height, rgb: seen }, "jpeg", 70))
     return { url, width, height }
   }
 }
@@ -174,26 +180,11 @@ function* nothing(): Generator<number> {
   yield 1
 }
 
-/** Every codec option is named here: the same pixels must give the same bytes. */
-async function encode(canvas: Canvas, format: "jpeg" | "png", quality = 90): Promise<Picture> {
-  const { width, height } = canvas
-  const raw = sharp(canvas.rgb, { raw: { width, height, channels: 3 }, limitInputPixels: false })
-  const noted = raw.withExif({ IFD0: { ImageDescription: note, Software: "Tintype painter" } })
-  const encoded =
-    format === "png"
-      ? noted.png({
-          compressionLevel: 6,
-          adaptiveFiltering: true,
-          palette: false,
-          progressive: false,
-        })
-      : noted.jpeg({
-          quality,
-          chromaSubsampling: "4:4:4",
-          mozjpeg: false,
-          progressive: false,
-          optimiseCoding: true,
-        })
-  const bytes = new Uint8Array(await encoded.toBuffer())
-  return { bytes, width, height, contentType: format === "png" ? "image/png" : "image/jpeg" }
+async function encode(
+  canvas: Canvas,
+  format: "jpeg" | "png",
+  quality?: number,
+): Promise<EncodedPicture> {
+  const encoding = { format, note: { description: note, software: "Tintype painter" } }
+  return await encodeRaster(canvas, quality === undefined ? encoding : { ...encoding, quality })
 }

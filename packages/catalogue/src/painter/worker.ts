@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads"
-import { type Order, PictureError, type Preview, type Report } from "./job.ts"
+import { PictureError } from "@tintype/diffusion"
+import type { Order, Preview, Report } from "./job.ts"
 import { carryOut } from "./studio.ts"
 
 /** The painter's thread: one order at a time, reports as it goes; holds nothing between orders. */

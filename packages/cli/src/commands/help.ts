@@ -19,7 +19,7 @@ const overview = `Tintype: the generative-media inference platform that you run 
   tintype --version
 
 For example:
-  tintype run fal-ai/flux/dev prompt="a lighthouse at dusk"
+  tintype run tintype/miniature prompt="a white boat below a yellow sun"
 `
 
 const pages: Record<string, string> = {
@@ -40,7 +40,8 @@ const pages: Record<string, string> = {
                             may private addresses be fetched? default: only on loopback
 
 Each is also a variable (--public-url is TINTYPE_PUBLIC_URL) and a key of tintype.config.ts
-(publicUrl), which holds limits and timing too. A flag wins over a variable, a variable over the file.
+(publicUrl), which holds engines, limits and timing too. A flag wins over a variable, a variable over
+the file.
 TINTYPE_KEY=id:secret makes calls need that key. Ctrl-C lets what runs finish, twice ends it at once.
 `,
   run: `tintype run ENDPOINT key=value …: make one request, save what comes out.

@@ -58,14 +58,15 @@ export function greet(url: string, hasKey: boolean): string {
     ? "Calls need a key: Authorization: Key <id:secret>, one of `tintype keys` or that of TINTYPE_KEY."
     : "No key is needed: only this machine can call it."
   const header = hasKey ? ` \\\n    -H "Authorization: Key $TINTYPE_KEY"` : ""
-  const prompt = `{"prompt":"a lighthouse at dusk"}`
+  const words = "a white boat below a yellow sun"
+  const prompt = JSON.stringify({ prompt: words })
   return `
 Tintype is listening on ${url}
 ${key}
 
-  npx tintype run fal-ai/flux/dev prompt="a lighthouse at dusk"
+  npx tintype run tintype/miniature prompt="${words}"
 
-  curl ${url}/run/fal-ai/flux/dev${header} \\
+  curl ${url}/run/tintype/miniature${header} \\
     -H "Content-Type: application/json" -d '${prompt}'
 
   JavaScript, with the official client:

@@ -23,6 +23,8 @@ async function readApps(modules: string[]): Promise<ServedApps> {
       apps = await importApps(module)
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
+      // What the built-in ones object to is a setting, which their message names.
+      if (module === builtIn) return { refused: why }
       return { refused: `The app ${module} cannot be loaded: ${why}` }
     }
     for (const app of apps) {

@@ -4,7 +4,8 @@ import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { builtinApps } from "@tintype/catalogue"
 import { afterEach, beforeEach, expect, test } from "vitest"
-import { appModules, moduleUrl, readAppRows } from "./served-apps.ts"
+import type { AppRow } from "../store.ts"
+import { appModules, appVariables, moduleUrl, readAppRows } from "./served-apps.ts"
 
 let folder: string
 
@@ -56,6 +57,24 @@ test("a module that is missing, throws, ends the process or has no app is refuse
   for (const path of [...paths, join(folder, "missing.mjs")]) {
     await expect(readAppRows([moduleUrl(path)])).rejects.toMatchObject({ code: "settings" })
   }
+})
+
+test("the documents say which engine makes the pictures", async () => {
+  const engine = { engine: "diffusion", model: "acme/sdxl" }
+  const config = { engines: { "fal-ai/fast-sdxl": engine }, pace: 1 }
+  const rows = await readAppRows(appModules([]), appVariables(config))
+  const told = Object.assign({}, ...rows.map(({ metadata }) => metadata)) as AppRow["metadata"]
+  const description = expect.stringMatching(/^Diffused .* acme\/sdxl/) as string
+  expect(told["fal-ai/fast-sdxl/inpainting"]).toMatchObject({ description })
+  expect(told["fal-ai/flux/dev"]).toMatchObject({ description: expect.stringMatching("Painted") })
+})
+
+test("engines that cannot be kept are refused in one line that is about them alone", async () => {
+  const config = { engines: { "fal-ai/fast-sdx": { engine: "painter" } }, pace: 1 }
+  await expect(readAppRows(appModules([]), appVariables(config))).rejects.toMatchObject({
+    code: "settings",
+    message: expect.stringMatching(/^engines: fal-ai\/fast-sdx is no picture endpoint .*$/),
+  })
 })
 
 test("two apps with one id are refused", async () => {

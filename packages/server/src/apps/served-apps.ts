@@ -2,6 +2,7 @@ import { execFile, type ExecFileException } from "node:child_process"
 import { isAbsolute } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { StartError } from "../start-error.ts"
+import type { Config } from "../config.ts"
 import type { AppRow } from "../store.ts"
 
 /** What the reading process has to say: the rows, or what a person can do about it. */
@@ -17,18 +18,28 @@ export function moduleUrl(module: string): string {
   return isAbsolute(module) ? pathToFileURL(module).href : module
 }
 
+/** What the built-in apps are told of the configuration, wherever they are loaded. */
+export function appVariables({ engines, pace }: Pick<Config, "engines" | "pace">) {
+  return { TINTYPE_ENGINES: JSON.stringify(engines), TINTYPE_PACE: String(pace) }
+}
+
 const rowsBytesMax = 256 * 1024 * 1024
 const readTimeoutMs = 60_000
 
 /**
  * Reads what the gateway must know of the apps. In a process that ends when it has read: an app's code runs in
- * runners only, and the memory that loading it takes (25 MB for the built-in ones) is given back.
+ * runners only, and the memory that loading it takes (25 MB for the built-in ones) is given back. `variables` are added to
+ * those of this process.
  */
-export async function readAppRows(modules: string[]): Promise<AppRow[]> {
+export async function readAppRows(
+  modules: string[],
+  variables: Record<string, string> = {},
+): Promise<AppRow[]> {
   const isSource = import.meta.url.endsWith(".ts")
   const entry = new URL(isSource ? "./app-reader.ts" : "./app-reader.js", import.meta.url)
   const flags = isSource ? ["--conditions=tintype-source"] : []
-  const output = await run([...flags, fileURLToPath(entry), ...modules], modules.join(", "))
+  const env = { ...process.env, ...variables }
+  const output = await run([...flags, fileURLToPath(entry), ...modules], modules.join(", "), env)
   const answer = parseAnswer(output)
   if ("refused" in answer) throw new StartError("settings", answer.refused)
   return answer.rows
@@ -43,8 +54,8 @@ function parseAnswer(output: string): ServedApps {
   }
 }
 
-function run(argv: string[], names: string): Promise<string> {
-  const options = { maxBuffer: rowsBytesMax, timeout: readTimeoutMs }
+function run(argv: string[], names: string, env: NodeJS.ProcessEnv): Promise<string> {
+  const options = { maxBuffer: rowsBytesMax, timeout: readTimeoutMs, env }
   return new Promise((resolve, reject) => {
     execFile(process.execPath, argv, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)

@@ -67,6 +67,11 @@ export function list<Value>(check: Check<Value>): Check<Value[]> {
   }
 }
 
+export const object: Check<Record<string, unknown>> = (value, name) => {
+  if (isObject(value)) return value
+  throw refuse(name, "must be an object", value)
+}
+
 export const host: Check<string> = (value, name) => {
   const isName = typeof value === "string" && /^[a-z\d]([a-z\d.-]{0,251}[a-z\d])?$/i.test(value)
   // A name such as 300.1.2.3 would be looked up and not found; it was meant as an address.
@@ -113,6 +118,14 @@ export function toNumber(given: string): unknown {
 export function toBoolean(given: string): unknown {
   const words: Record<string, boolean> = { true: true, 1: true, false: false, 0: false }
   return Object.hasOwn(words, given) ? words[given] : given
+}
+
+export function toJson(given: string): unknown {
+  try {
+    return JSON.parse(given)
+  } catch {
+    return given
+  }
 }
 
 export function toList(given: string): string[] {

@@ -43,6 +43,8 @@ test("every key of the configuration can be set in the file", async () => {
   const given = {
     ...values,
     runner: { ...runner, slots: 3, local: false },
+    engines: { "fal-ai/flux": { engine: "painter" } },
+    diffusion: { provider: "cuda", threads: 2, unloadAfterMs: 3, modelsMax: 4, cache: "/models" },
     timing,
     limits,
     webhooks,
@@ -91,6 +93,12 @@ test("every variable is read in its type", async () => {
     TINTYPE_RUNNER_SLOTS: "4",
     TINTYPE_TLS_PORT: "3443",
     TINTYPE_ALLOW_PRIVATE_TARGETS: "true",
+    TINTYPE_ENGINES: '{"fal-ai/flux":{"engine":"painter"}}',
+    TINTYPE_DIFFUSION_PROVIDER: "cuda",
+    TINTYPE_DIFFUSION_THREADS: "2",
+    TINTYPE_DIFFUSION_UNLOAD_AFTER_MS: "60000",
+    TINTYPE_DIFFUSION_MODELS_MAX: "3",
+    TINTYPE_DIFFUSION_CACHE: "/models",
   }
   expect(await load({ env })).toMatchObject({
     port: 0,
@@ -104,6 +112,14 @@ test("every variable is read in its type", async () => {
     runner: { local: false, slots: 4 },
     tlsPort: 3443,
     allowPrivateTargets: true,
+    engines: { "fal-ai/flux": { engine: "painter" } },
+    diffusion: {
+      provider: "cuda",
+      threads: 2,
+      unloadAfterMs: 60_000,
+      modelsMax: 3,
+      cache: "/models",
+    },
   })
 })
 
@@ -125,6 +141,21 @@ test.each<[Sources, string]>([
   [{ env: { TINTYPE_LOG: "xml" } }, 'TINTYPE_LOG must be text or json; it is "xml"'],
   [{ env: { TINTYPE_TLS_PORT: "none" } }, "TINTYPE_TLS_PORT must be a port or off"],
   [{ env: { TINTYPE_RUNNER_SLOTS: "0" } }, "TINTYPE_RUNNER_SLOTS must be a whole number from 1"],
+  [{ env: { TINTYPE_ENGINES: "painter" } }, 'TINTYPE_ENGINES must be an object; it is "painter"'],
+  [
+    { env: { TINTYPE_ENGINE: "{}" } },
+    "Unknown variable TINTYPE_ENGINE; did you mean TINTYPE_ENGINES",
+  ],
+  [{ env: { TINTYPE_DIFFUSION_THREADS: "0" } }, "TINTYPE_DIFFUSION_THREADS must be a whole number"],
+  [
+    { file: 'export default { diffusion: { provider: "gpu" } }' },
+    'diffusion.provider in tintype.config.ts must be cpu or cuda; it is "gpu"',
+  ],
+  [
+    { file: "export default { diffusion: { thread: 1 } }" },
+    "Unknown key diffusion.thread in tintype.config.ts; did you mean diffusion.threads?",
+  ],
+  [{ file: "export default { engines: [] }" }, "engines in tintype.config.ts must be an object"],
   [{ env: { TINTYPE_PROT: "1" } }, "Unknown variable TINTYPE_PROT; did you mean TINTYPE_PORT?"],
   [{ flags: { prot: "1" } }, "Unknown flag --prot; did you mean --port?"],
   [{ flags: { key: "a:b" } }, "Unknown flag --key"],
@@ -163,6 +194,23 @@ test("a path among the apps is taken from the working folder, a package's name i
   const flags = { apps: "./ours.ts,apps/more.js,@acme/theirs" }
   const config = await loadConfig({ flags, env: {}, cwd: "/nowhere" })
   expect(config.apps).toEqual(["/nowhere/ours.ts", "/nowhere/apps/more.js", "@acme/theirs"])
+})
+
+test("a folder of a model is taken from the working folder, a hub id is kept", async () => {
+  const engine = "diffusion"
+  const engines = {
+    a: { engine, model: "./sdxl", scheduler: "euler" },
+    b: { engine, model: "acme/sdxl" },
+    c: { engine: "painter" },
+    d: 1,
+  }
+  const env = { TINTYPE_ENGINES: JSON.stringify(engines), TINTYPE_DIFFUSION_CACHE: "cache" }
+  const config = await loadConfig({ flags: {}, env, cwd: "/nowhere" })
+  expect(config.engines).toEqual({
+    ...engines,
+    a: { engine, model: "/nowhere/sdxl", scheduler: "euler" },
+  })
+  expect(config.diffusion.cache).toBe("/nowhere/cache")
 })
 
 test("variables of other commands and newer versions are left alone", async () => {

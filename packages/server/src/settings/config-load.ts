@@ -2,7 +2,15 @@ import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { nearest } from "@tintype/protocol"
-import type { Config, Idempotency, Limits, Retention, Timing, Webhooks } from "../config.ts"
+import type {
+  Config,
+  Diffusion,
+  Idempotency,
+  Limits,
+  Retention,
+  Timing,
+  Webhooks,
+} from "../config.ts"
 import { defaultConfig } from "../config.ts"
 import type { Check } from "./config-checks.ts"
 import * as checks from "./config-checks.ts"
@@ -19,8 +27,11 @@ export interface ConfigSources {
 }
 
 /** What `tintype.config.ts` may export as its default. */
-export type ConfigFile = Partial<Omit<Config, "runner" | "idempotency" | AmountGroup>> & {
+export type ConfigFile = Partial<
+  Omit<Config, "runner" | "diffusion" | "idempotency" | AmountGroup>
+> & {
   runner?: Partial<Config["runner"]>
+  diffusion?: Partial<Diffusion>
   timing?: Partial<Timing>
   limits?: Partial<Limits>
   webhooks?: Partial<Webhooks>
@@ -66,7 +77,19 @@ export async function loadConfig({ flags, env, cwd }: ConfigSources): Promise<Co
   }
   if (config.data !== ":memory:") config.data = resolve(cwd, config.data)
   config.apps = config.apps.map((app) => (isPath(app) ? resolve(cwd, app) : app))
+  config.engines = Object.fromEntries(
+    Object.entries(config.engines).map(([id, engine]) => [id, withFolder(engine, cwd)]),
+  )
+  const { cache } = config.diffusion
+  if (cache !== null) config.diffusion.cache = resolve(cwd, cache)
   return config
+}
+
+/** A model that is named by a path is seen from where the configuration is. */
+function withFolder(engine: unknown, cwd: string): unknown {
+  if (!isObject(engine) || typeof engine["model"] !== "string") return engine
+  const { model } = engine
+  return model.startsWith(".") ? { ...engine, model: resolve(cwd, model) } : engine
 }
 
 /** A module named by a path, not by its package. */
@@ -130,6 +153,35 @@ const settings: Setting[] = [
     (config, value) => (config.runner.slots = value),
     checks.toNumber,
   ),
+  setting("engines", checks.object, (config, value) => (config.engines = value), checks.toJson),
+  setting(
+    "diffusion-provider",
+    checks.nullable(checks.oneOf("cpu", "cuda")),
+    (config, value) => (config.diffusion.provider = value),
+  ),
+  setting(
+    "diffusion-threads",
+    checks.nullable(checks.integer(1, 1_024)),
+    (config, value) => (config.diffusion.threads = value),
+    checks.toNumber,
+  ),
+  setting(
+    "diffusion-unload-after-ms",
+    checks.nullable(checks.integer(1, 2 ** 31 - 1)),
+    (config, value) => (config.diffusion.unloadAfterMs = value),
+    checks.toNumber,
+  ),
+  setting(
+    "diffusion-models-max",
+    checks.nullable(checks.integer(1, 1_000)),
+    (config, value) => (config.diffusion.modelsMax = value),
+    checks.toNumber,
+  ),
+  setting(
+    "diffusion-cache",
+    checks.nullable(checks.text),
+    (config, value) => (config.diffusion.cache = value),
+  ),
   setting(
     "allow-private-targets",
     checks.nullable(checks.boolean),
@@ -183,7 +235,8 @@ async function applyFile(config: Config, cwd: string): Promise<void> {
   const name = configFileNames.find((one) => existsSync(join(cwd, one)))
   if (name === undefined) return
   const file = await importFile(join(cwd, name), name)
-  refuseUnknownKeys(file, { ...defaultConfig }, "", name)
+  // The keys of `engines` are ids, which the catalogue knows.
+  refuseUnknownKeys(file, { ...defaultConfig, engines: null }, "", name)
   for (const one of settings) {
     const value = valueAt(file, one)
     if (value !== undefined) one.applyValue(config, value, `${keyOf(one)} in ${name}`)
@@ -246,8 +299,8 @@ function isEmpty(value: unknown): boolean {
 
 /** `runner-slots` → `runner.slots`, `public-url` → `publicUrl`. */
 function keyOf({ flag }: Setting): string {
-  if (flag.startsWith("runner-")) return flag.replace("-", ".")
-  return flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
+  const grouped = flag.replace(/^(runner|diffusion)-/, "$1.")
+  return grouped.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
 }
 
 function valueAt(file: Record<string, unknown>, one: Setting): unknown {

@@ -8,7 +8,7 @@ import type { DataFolder } from "./data-folder.ts"
 import type { Dispatcher } from "../dispatcher/dispatcher.ts"
 import { LocalRunner } from "../dispatcher/local-runner.ts"
 import { isLoopbackHost } from "./listen.ts"
-import { appModules, moduleUrl } from "../apps/served-apps.ts"
+import { appModules, appVariables, moduleUrl } from "../apps/served-apps.ts"
 
 export interface LocalRunnerSetting {
   config: Config
@@ -37,7 +37,7 @@ export async function makeLocalRunner(setting: LocalRunnerSetting): Promise<Loca
     },
     secret: folder.secret,
     logFile: join(folder.path, "runner.log"),
-    environment: { TINTYPE_PACE: String(config.pace) },
+    environment: { ...appVariables(config), ...diffusionVariables(config.diffusion) },
     adoptMs: config.timing.adoptMs,
     onExit: (pid) => {
       dispatcher
@@ -63,7 +63,7 @@ export function startLocalRunner(
 
 /** What the runner would run: a runner of other code, of other apps or of other settings is not adopted. */
 async function build(config: Config): Promise<string> {
-  const packages = ["protocol", "app", "catalogue", "runner"]
+  const packages = ["protocol", "app", "diffusion", "catalogue", "runner"]
   const folders = packages.map((name) =>
     dirname(fileURLToPath(import.meta.resolve(`@tintype/${name}`))),
   )
@@ -77,9 +77,22 @@ async function build(config: Config): Promise<string> {
     await Promise.all(apps),
     config.runner.slots,
     config.pace,
+    config.engines,
+    config.diffusion,
     config.timing.graceMs,
   ])
   return await buildId(settings, folders)
+}
+
+/** By the names under which the server's own environment may have them: `unloadAfterMs` is TINTYPE_DIFFUSION_UNLOAD_AFTER_MS. */
+function diffusionVariables(diffusion: Config["diffusion"]): Record<string, string> {
+  const given = Object.entries(diffusion).filter(([, value]) => value !== null)
+  return Object.fromEntries(
+    given.map(([key, value]) => {
+      const name = key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+      return [`TINTYPE_DIFFUSION_${name}`, String(value)]
+    }),
+  )
 }
 
 function ownOrigins(config: Config, url: string): string[] {

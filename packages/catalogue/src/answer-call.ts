@@ -1,8 +1,8 @@
 import { randomInt } from "node:crypto"
 import { isModelError, ModelError, type RunContext } from "@tintype/app"
+import type { Audience, Picture, SchedulerName, Source } from "@tintype/diffusion"
+import type { EngineOf, Order } from "./engine.ts"
 import type { ImageOutput, Size } from "./image-model.ts"
-import { PictureError, type PaintJob, type Picture, type Source } from "./painter/job.ts"
-import { type Audience, paintPictures } from "./painter/painter.ts"
 
 /** The largest picture, in pixels, given or made: the documented sizes allow 200 million. */
 export const pixelsMax = 4096 * 4096
@@ -10,7 +10,8 @@ export const pixelsMax = 4096 * 4096
 /** The largest file that is fetched to be painted over. */
 const sourceBytesMax = 20 * 1024 * 1024
 
-export interface PaintRequest {
+/** What the schemas of all picture endpoints come to. */
+export interface PictureRequest {
   prompt: string
   negative_prompt?: string
   guidance_scale: number
@@ -19,20 +20,25 @@ export interface PaintRequest {
   seed?: number | bigint | null | undefined
   format: "jpeg" | "png"
   sync_mode: boolean
+  /** Absent: the engine's own. */
+  scheduler?: SchedulerName | null | undefined
   /** Absent: the given picture's own. */
   size?: Size
   source?: { imageUrl: string; maskUrl?: string; strength: number; fit: Source["fit"] }
 }
 
-/** What every image endpoint of the catalogue does with a valid input. Throws `ModelError`, or the signal's reason. */
-export async function paintAnswer(
-  request: PaintRequest,
+/** What every picture endpoint does with a valid input. Throws `ModelError`, or the signal's reason. */
+export async function answerCall(
+  engineOf: EngineOf,
+  request: PictureRequest,
   context: RunContext,
 ): Promise<ImageOutput> {
-  context.header("x-painter", "procedural")
-  const { seed, jobs } = await prepareJobs(request, context)
+  const engine = engineOf(context.endpoint)
+  context.header("x-engine", engine.name)
+  for (const [name, value] of Object.entries(engine.headers)) context.header(name, value)
+  const { seed, order } = await prepareOrder(request, context)
   const startedAt = performance.now()
-  const nsfw = jobs.map(() => false)
+  const nsfw = order.seeds.map(() => false)
   const secondsSince = () => (performance.now() - startedAt) / 1000
   const audience: Audience = {
     signal: context.signal,
@@ -48,7 +54,7 @@ export async function paintAnswer(
         prompt: request.prompt,
       }),
   }
-  const pictures = await paintPictures(jobs, audience).catch(throwModelError)
+  const pictures = await engine.makePictures(order, audience)
   const inference = secondsSince()
   context.billableUnits(pictures.reduce((units, picture) => units + megapixels(picture), 0))
   return {
@@ -62,30 +68,33 @@ export async function paintAnswer(
   }
 }
 
-/** One job a picture, and the seed of the first. Throws `ModelError`. */
-export async function prepareJobs(
-  request: PaintRequest,
+/** Draws the seed of the first picture where the caller gave none, and fetches what is painted over. Throws `ModelError`. */
+export async function prepareOrder(
+  request: PictureRequest,
   context: RunContext,
-): Promise<{ seed: number | bigint; jobs: PaintJob[] }> {
+): Promise<{ seed: number | bigint; order: Order }> {
   refuseHugeSize(request.size)
   const seed = request.seed ?? randomInt(2 ** 32)
   const source = await fetchSource(request, context)
-  const jobs = Array.from({ length: request.num_images }, (_, index): PaintJob => ({
-    wish: {
-      endpoint: context.endpoint,
-      prompt: request.prompt,
-      negativePrompt: request.negative_prompt ?? "",
-      guidanceScale: request.guidance_scale,
-      seed: String(BigInt(seed) + BigInt(index)),
-      width: request.size?.width ?? 1,
-      height: request.size?.height ?? 1,
-    },
+  const { scheduler } = request
+  const order: Order = {
+    endpoint: context.endpoint,
+    prompt: request.prompt,
+    negativePrompt: request.negative_prompt ?? "",
+    guidanceScale: request.guidance_scale,
+    seeds: Array.from({ length: request.num_images }, (_, index) =>
+      String(BigInt(seed) + BigInt(index)),
+    ),
     steps: request.num_inference_steps,
+    // Where none is asked for the picture keeps that of its source.
+    size: request.size ?? { width: 1, height: 1 },
     format: request.format,
     previews: context.streaming,
+    realtime: false,
+    ...(scheduler === undefined || scheduler === null ? {} : { scheduler }),
     ...(source === undefined ? {} : { source }),
-  }))
-  return { seed, jobs }
+  }
+  return { seed, order }
 }
 
 /** The unit in which such endpoints are charged; begun ones count. */
@@ -105,7 +114,7 @@ function refuseHugeSize(size: Size | undefined): void {
 }
 
 async function fetchSource(
-  { source }: PaintRequest,
+  { source }: PictureRequest,
   context: RunContext,
 ): Promise<Source | undefined> {
   if (source === undefined) return undefined
@@ -133,14 +142,6 @@ async function fetchField(field: string, url: string, context: RunContext): Prom
       cause: error,
     })
   }
-}
-
-/** Throws what the painter has thrown, in the words of the API. */
-export function throwModelError(error: unknown): never {
-  if (!(error instanceof PictureError)) throw error
-  const { type, field, message, ctx } = error.refusal
-  const loc = ["body", field]
-  throw new ModelError(type, { msg: message, loc, ...(ctx === undefined ? {} : { ctx }) })
 }
 
 async function deliver(

@@ -1,6 +1,21 @@
 import sharp, { type Sharp } from "sharp"
-import type { Canvas } from "./canvas/canvas.ts"
-import { PictureError, type Refusal, type Source } from "./job.ts"
+import { PictureError, type PictureRefusal } from "./picture-error.ts"
+
+/** Pixels of red, green and blue, row by row. */
+export interface Raster {
+  width: number
+  height: number
+  rgb: Uint8ClampedArray
+}
+
+/** A caller's picture and what may become of it; part of a `Source`. */
+export interface GivenPicture {
+  /** A file's bytes. */
+  image: Uint8Array
+  /** How the picture comes to the wished size; `keep` takes the picture's own size instead. */
+  fit: "fill" | "inside" | "cover" | "keep"
+  pixelsMax: number
+}
 
 /** The least width and height of a picture to paint over, in pixels. */
 const sideMin = 16
@@ -24,7 +39,7 @@ function formatOf(bytes: Uint8Array): string | null {
   return null
 }
 
-function refuse(refusal: Refusal): never {
+function refuse(refusal: PictureRefusal): never {
   throw new PictureError(refusal)
 }
 
@@ -36,7 +51,7 @@ interface Opened {
 
 async function open(
   bytes: Uint8Array,
-  field: Refusal["field"],
+  field: PictureRefusal["field"],
   pixelsMax: number,
 ): Promise<Opened> {
   const unreadable = {
@@ -74,23 +89,23 @@ async function open(
   return { image, width, height }
 }
 
-function tooLarge(field: Refusal["field"], pixelsMax: number): Refusal {
+function tooLarge(field: PictureRefusal["field"], pixelsMax: number): PictureRefusal {
   const side = Math.floor(Math.sqrt(pixelsMax))
   const message = `The image must not have more than ${pixelsMax} pixels, as ${side}x${side} has.`
   return { field, type: "image_too_large", message, ctx: { max_height: side, max_width: side } }
 }
 
 /** Throws `PictureError`. */
-export async function sizeOfSource({ image, pixelsMax }: Source) {
+export async function sizeOfSource({ image, pixelsMax }: GivenPicture) {
   const { width, height } = await open(image, "image_url", pixelsMax)
   return { width, height }
 }
 
 /** The caller's picture at the size of the output. Throws `PictureError`. */
 export async function loadSource(
-  source: Source,
+  source: GivenPicture,
   size: { width: number; height: number },
-): Promise<Canvas> {
+): Promise<Raster> {
   const field = "image_url"
   const { image, width, height } = await open(source.image, field, source.pixelsMax)
   const flat = image.flatten({ background: "#ffffff" }).toColourspace("srgb")
@@ -125,26 +140,4 @@ export async function loadMask(
     .raw()
     .toBuffer()
     .catch(() => refuse({ field, type: "image_load_error", message: "Could not load the mask." }))
-}
-
-export interface Box {
-  left: number
-  top: number
-  width: number
-  height: number
-}
-
-/** The smallest box around what the mask opens; null when it opens nothing. */
-export function maskBox(mask: Uint8Array, size: { width: number; height: number }): Box | null {
-  let [left, top, right, bottom] = [size.width, size.height, -1, -1]
-  for (let row = 0; row < size.height; row++) {
-    for (let column = 0; column < size.width; column++) {
-      if (mask[row * size.width + column] === 0) continue
-      left = Math.min(left, column)
-      right = Math.max(right, column)
-      top = Math.min(top, row)
-      bottom = row
-    }
-  }
-  return right < 0 ? null : { left, top, width: right - left + 1, height: bottom - top + 1 }
 }
