@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import type { Priority } from "./door.ts"
+import { type Door, doorPolicies, type Priority } from "./door.ts"
 import { type Place, clockAfterStart, comparePlaces, headTurn, nextTurn } from "./turn.ts"
 
 /** The order in which accounts start, when each has submitted `counts` requests before the first start. */
@@ -33,6 +33,16 @@ test("a run goes to the head whatever its priority, and does not move the clock"
   expect(clockAfterStart(7, headTurn)).toBe(7)
   expect(clockAfterStart(7, 12)).toBe(12)
   expect(clockAfterStart(12, 7)).toBe(12)
+})
+
+test("what does not survive a restart is at the head, where a restart looks for it", () => {
+  const doors = (Object.keys(doorPolicies) as Door[]).filter(
+    (door) => !doorPolicies[door].survivesRestart,
+  )
+  expect(doors).not.toEqual([])
+  for (const door of doors) {
+    expect(nextTurn(door, "normal", { clock: 7, last: 30 })).toBe(headTurn)
+  }
 })
 
 test("places are ordered by turn, then by sequence", () => {

@@ -4,10 +4,12 @@ import { DatabaseSync } from "node:sqlite"
 const kibibyte = 1024
 const mebibyte = 1024 * kibibyte
 
-/** Pages kept by the writing connection, which touches the whole queue; the reading one asks for single rows. */
+/**
+ * Pages kept by the writing connection, which touches the whole queue; the reading one asks for single rows. The file is
+ * not mapped as well: a reader's map goes with every commit, and to make it anew costs more than to read its pages.
+ */
 const writerCacheKibibytes = 64 * kibibyte
 const readerCacheKibibytes = 16 * kibibyte
-const mmapBytes = 256 * mebibyte
 /** The log is folded into the database every 16 MiB, and cut back to this size then. */
 const checkpointPages = 4096
 const journalBytesMax = 64 * mebibyte
@@ -29,7 +31,6 @@ export function openWriter(path: string, options: ConnectionOptions = {}): Datab
     PRAGMA journal_size_limit = ${journalBytesMax};
     PRAGMA wal_autocheckpoint = ${checkpointPages};
     PRAGMA cache_size = -${writerCacheKibibytes};
-    PRAGMA mmap_size = ${mmapBytes};
     PRAGMA temp_store = MEMORY;
   `)
   if (options.pagesMax !== undefined) db.exec(`PRAGMA max_page_count = ${options.pagesMax}`)
@@ -41,7 +42,6 @@ export function openReader(path: string): DatabaseSync {
   const db = new DatabaseSync(path, { readOnly: true, timeout: busyMs })
   db.exec(`
     PRAGMA cache_size = -${readerCacheKibibytes};
-    PRAGMA mmap_size = ${mmapBytes};
     PRAGMA query_only = ON;
   `)
   return db

@@ -2,6 +2,7 @@ import { DatabaseSync } from "node:sqlite"
 import { expect, test } from "vitest"
 import { requestStates } from "@tintype/protocol"
 import { migrate } from "./migrations.ts"
+import { openOfDoor } from "./operations/requests.ts"
 import { attemptList, requestList } from "./reads.ts"
 
 function planOf(sql: string): string[] {
@@ -35,4 +36,12 @@ test("the attempts of a request are found by their keys", () => {
   expect(steps.filter((step) => step.startsWith("SEARCH"))).toHaveLength(5)
   // What was found by then, a hundred rows at most.
   expect(steps.filter((step) => step.startsWith("SCAN"))).toEqual(["SCAN made"])
+})
+
+test("what a restart ends is found at the heads of the queues", () => {
+  const steps = planOf(openOfDoor).filter((step) => step.includes("requests"))
+  expect(steps).toEqual([
+    "SEARCH requests USING COVERING INDEX requests_queue (app=? AND turn=?)",
+    "SCAN requests USING INDEX requests_running",
+  ])
 })

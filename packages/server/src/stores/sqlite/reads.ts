@@ -36,15 +36,23 @@ import {
 } from "./rows.ts"
 import { type CountedNodes, TurnCountReader } from "./turn-counts.ts"
 
+type EventRow = [attempt: number, source: StoredEvent["source"], event: string]
+
 /** Answers the port's reads on any connection: a read-only one beside the engine, or the engine's own. */
 export class Reader implements SyncReads {
   readonly #db: DatabaseSync
   readonly #counts: TurnCountReader
+  readonly #events: StatementSync
   readonly #prepared = new Map<string, StatementSync>()
 
   constructor(db: DatabaseSync) {
     this.#db = db
     this.#counts = new TurnCountReader(db)
+    this.#events = db.prepare(`
+      SELECT attempt, source, event FROM events
+      WHERE sequence = ? AND (attempt, seq) > (?, ?) ORDER BY attempt, seq, source`)
+    // The dearest part of a poll with logs: as arrays, its rows cost three quarters of what they cost as objects.
+    this.#events.setReturnArrays(true)
   }
 
   app(id: string): AppRow | null {
@@ -67,17 +75,11 @@ export class Reader implements SyncReads {
   }
 
   events(sequence: number, after: EventCursor = { attempt: 0, seq: 0 }): StoredEvent[] {
-    const rows = this.#all(
-      `SELECT attempt, source, event FROM events
-       WHERE sequence = ? AND (attempt, seq) > (?, ?) ORDER BY attempt, seq, source`,
-      sequence,
-      after.attempt,
-      after.seq,
-    )
-    return rows.map((row) => ({
-      attempt: Number(row["attempt"]),
-      source: row["source"] as StoredEvent["source"],
-      event: JSON.parse(String(row["event"])) as AttemptEvent,
+    const rows = this.#events.all(sequence, after.attempt, after.seq) as unknown as EventRow[]
+    return rows.map(([attempt, source, event]) => ({
+      attempt,
+      source,
+      event: JSON.parse(event) as AttemptEvent,
     }))
   }
 

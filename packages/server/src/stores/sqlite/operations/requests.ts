@@ -7,20 +7,26 @@ import {
   failQueued,
   requestCancel,
 } from "../../../domain/transitions.ts"
+import { headTurn } from "../../../domain/turn.ts"
 import { StoreError } from "../../../store.ts"
 import type { EngineContext } from "../engine.ts"
 import type { Writers } from "../messages.ts"
 import { toRecord } from "../rows.ts"
+
+/** What a restart ends is at the head of its app's queue, so that a start never walks along a million that survive it. */
+export const openOfDoor = `
+  SELECT sequence
+  FROM (SELECT DISTINCT app FROM turn_counts)
+  CROSS JOIN requests INDEXED BY requests_queue USING (app)
+  WHERE state = 'queued' AND held = 0 AND turn = ${headTurn} AND door = ?
+  UNION ALL SELECT sequence FROM requests WHERE state = 'running' AND door = ?`
 
 /** Writes that make a request or end one that no runner holds. */
 export function requestWriters(
   db: DatabaseSync,
   { requests, repeats, lanes, pools, now }: EngineContext,
 ): Pick<Writers, "submit" | "cancel" | "failQueued" | "advance" | "recover"> {
-  // Without the hint a million queued rows would be read one by one to find the few of a door.
-  const open = db.prepare(`
-    SELECT sequence FROM requests INDEXED BY requests_queue WHERE state = 'queued' AND held = 0 AND door = ?
-    UNION ALL SELECT sequence FROM requests WHERE state = 'running' AND door = ?`)
+  const open = db.prepare(openOfDoor)
   const shortenWaits = waitShortener(db)
 
   return {
