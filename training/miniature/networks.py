@@ -63,23 +63,38 @@ class TextLayer(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Token ids [batch, 48] to states [batch, 48, 192]; position 0 sums the caption up, padding is zero."""
+    """Token ids [batch, 48] to states [batch, 48, 192]; padding is zero. The first state is the encoder's answer to
+    what is drawn: for each fact of `fact_sizes` how likely each of its classes is, the last one being that the caption
+    does not say. So what belongs to a colour and what belongs to a kind never share a number, and the denoiser can
+    draw pairs of them that it has not seen."""
 
-    def __init__(self, words: int, width: int = TEXT_WIDTH, layers: int = 3, heads: int = 4):
+    def __init__(self, words: int, fact_sizes: list[int], width: int = TEXT_WIDTH, layers: int = 3, heads: int = 4):
         super().__init__()
+        self.fact_sizes = [size + 1 for size in fact_sizes]
+        assert sum(self.fact_sizes) <= width
         self.embedding = nn.Embedding(words, width)
         self.positions = nn.Parameter(torch.randn(TOKENS_MAX, width) * 0.02)
         self.layers = nn.ModuleList(TextLayer(width, heads) for _ in range(layers))
         self.final = nn.LayerNorm(width)
+        self.answers = nn.Linear(width, sum(self.fact_sizes))
         nn.init.normal_(self.embedding.weight, std=0.02)
 
-    def forward(self, input_ids: Tensor) -> Tensor:
+    def read(self, input_ids: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The states of the words, and the logits of each fact."""
         known = input_ids != PAD
         mask = torch.zeros(known.shape, dtype=self.positions.dtype).masked_fill(~known, -1e9)[:, None, None, :]
         states = self.embedding(input_ids) + self.positions
         for layer in self.layers:
             states = layer(states, mask)
-        return self.final(states) * known[:, :, None]
+        states = self.final(states) * known[:, :, None]
+        return states, self.answers(states[:, 0]).split(self.fact_sizes, dim=1)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        states, logits = self.read(input_ids)
+        answers = torch.cat([logit.float().softmax(dim=1) for logit in logits], dim=1)
+        # Chances lie between 0 and 1; so do few of the other states, whose deviation is 1.
+        summary = F.pad(answers * 4, (0, states.shape[2] - answers.shape[1]))
+        return torch.cat([summary[:, None], states[:, 1:]], dim=1)
 
 
 # --- autoencoder ----------------------------------------------------------------------------------------------------

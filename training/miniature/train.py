@@ -14,15 +14,15 @@ import numpy as np
 import torch
 
 from autoencoder import encode, latent_to_rgb, train_autoencoder
-from captions import caption, vocabulary
+from captions import FACT_SIZES, caption, vocabulary
 from denoiser import train_denoiser
 from networks import Autoencoder, TextEncoder, UNet
 from pictures import draw_pictures
 from scenes import sample
-from text_encoder import disturb, train_text_encoder
+from text_encoder import all_words, disturb, hide, train_text_encoder
 from tokenizer import Tokenizer
 
-WORDINGS = 6  # captions of one picture
+WORDINGS = 4  # captions of one picture
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     torch.manual_seed(1)
     work = Path(__file__).parent / "work"
     work.mkdir(exist_ok=True)
-    tokenizer = Tokenizer(vocabulary())
+    tokenizer = Tokenizer(all_words(vocabulary()))
     pictures = draw_pictures(work / "pictures.u8", options.pictures)
 
     def stage(name: str, model: torch.nn.Module, train) -> torch.nn.Module:
@@ -51,7 +51,7 @@ def main() -> None:
         return
     text = stage(
         "text",
-        TextEncoder(len(tokenizer.ids)),
+        TextEncoder(len(tokenizer.ids), list(FACT_SIZES.values())),
         lambda: train_text_encoder(tokenizer, options.text_steps, log=log),
     )
     if options.until == "text":
@@ -99,9 +99,9 @@ def known_captions(file: Path, tokenizer: Tokenizer, count: int) -> torch.Tensor
     """Token ids of several wordings of each picture, int16 [count, WORDINGS, 48]."""
     if not file.exists():
         rng = np.random.default_rng(12)
-        rows = [
-            [tokenizer.encode(disturb(caption(sample(seed), rng), rng)) for _ in range(WORDINGS)] for seed in range(count)
-        ]
+        # Some tell the colour alone, or the kind alone, so that the denoiser learns each by itself.
+        words = lambda scene: hide(disturb(caption(scene, rng), rng), rng, share=0.08)[0]  # noqa: E731
+        rows = [[tokenizer.encode(words(sample(seed))) for _ in range(WORDINGS)] for seed in range(count)]
         np.save(file, np.array(rows, dtype=np.int16))
     return torch.from_numpy(np.load(file))
 
