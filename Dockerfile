@@ -21,7 +21,8 @@ RUN ONNXRUNTIME_NODE_INSTALL=skip npm ci --no-audit --no-fund --include=dev \
 FROM node:24-slim
 ENV NODE_ENV=production \
     TINTYPE_HOST=0.0.0.0 \
-    TINTYPE_DATA=/data
+    TINTYPE_DATA=/data \
+    TINTYPE_DIFFUSION_CACHE=/data/models
 RUN mkdir /data && chown node:node /data && chmod 0700 /data
 WORKDIR /tintype
 COPY --from=build /tintype ./

@@ -30,6 +30,7 @@ if (folder === undefined) throw new Error("usage: generate.ts FOLDER")
 
 const file = new URL("held_out.json", import.meta.url)
 const captions: HeldOut[] = JSON.parse(await readFile(file, "utf8"))
+const cold = await watch({ ...jobOf("a red circle", 1, runs.guided), previews: true })
 for (const [name, settings] of Object.entries(runs)) {
   await mkdir(join(folder, name), { recursive: true })
   for (const [index, { caption, seed }] of captions.entries()) {
@@ -67,11 +68,10 @@ async function measure() {
   const fewSteps: number[] = []
   const firstPreview: number[] = []
   for (let round = 0; round <= rounds; round++) {
-    twentySteps.push(await millisecondsOf(jobOf(prompt, round, runs.guided)))
-    fewSteps.push(await millisecondsOf(jobOf(prompt, round, runs["few-steps"])))
-    firstPreview.push(
-      await firstPreviewOf({ ...jobOf(prompt, round, runs.guided), previews: true }),
-    )
+    twentySteps.push((await watch(jobOf(prompt, round, runs.guided))).ms)
+    fewSteps.push((await watch(jobOf(prompt, round, runs["few-steps"]))).ms)
+    const previewed = await watch({ ...jobOf(prompt, round, runs.guided), previews: true })
+    firstPreview.push(previewed.firstPreviewMs)
   }
   return {
     processor: cpus()[0]?.model ?? "unknown",
@@ -79,21 +79,24 @@ async function measure() {
     twentyStepsMs: median(twentySteps.slice(1)),
     fewStepsMs: median(fewSteps.slice(1)),
     firstPreviewMs: median(firstPreview.slice(1)),
+    coldMs: cold.ms,
+    coldPreviewMs: cold.firstPreviewMs,
   }
 }
 
-async function millisecondsOf(job: Job): Promise<number> {
-  const startedAt = performance.now()
-  await generate(job, nobody())
-  return performance.now() - startedAt
+interface Watched {
+  ms: number
+  firstPreviewMs: number
 }
 
-async function firstPreviewOf(job: Job): Promise<number> {
+async function watch(job: Job): Promise<Watched> {
   const startedAt = performance.now()
-  let seenAt: number | null = null
-  const onPreviews = async () => void (seenAt ??= performance.now())
+  let seenAt = Number.NaN
+  const onPreviews = async () => {
+    if (Number.isNaN(seenAt)) seenAt = performance.now()
+  }
   await generate(job, { ...nobody(), onPreviews })
-  return (seenAt ?? Number.NaN) - startedAt
+  return { ms: performance.now() - startedAt, firstPreviewMs: seenAt - startedAt }
 }
 
 function median(values: number[]): number {

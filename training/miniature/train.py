@@ -78,9 +78,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="where the ONNX folder is written")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pictures", type=int, default=96_000)
-    parser.add_argument("--autoencoder-steps", type=int, default=3_000)
-    parser.add_argument("--text-steps", type=int, default=2_000)
-    parser.add_argument("--denoiser-steps", type=int, default=9_000)
+    parser.add_argument("--autoencoder-steps", type=int, default=3_600)
+    parser.add_argument("--text-steps", type=int, default=1_500)
+    parser.add_argument("--denoiser-steps", type=int, default=4_200)
     parser.add_argument("--until", choices=("autoencoder", "text"), help="stop after this stage")
     return parser.parse_args()
 

@@ -213,6 +213,31 @@ describe("What the operator must mend is told to the operator", () => {
   })
 })
 
+describe("A scheduler that the model cannot have", () => {
+  const flow = { _class_name: "FlowMatchEulerDiscreteScheduler" }
+  let matching: string
+
+  beforeAll(async () => {
+    matching = await makeRandomModel()
+    await writeFile(join(matching, "scheduler/scheduler_config.json"), JSON.stringify(flow))
+  })
+
+  afterAll(() => rm(matching, { recursive: true, force: true }))
+
+  test("is the caller's mistake where the call names it, and the setting's where it does not", async () => {
+    const notes: string[] = []
+    const setting = { model: matching, scheduler: "ddim" } as const
+    const engine = createDiffusionEngine(setting, (line) => notes.push(line))
+    const flowing = { app: defineMiniature(() => engine), path: "/" }
+    const detail = await refused({ ...flowing, input: { ...few, scheduler: "euler" } })
+    expect(detail).toMatchObject({ type: "feature_not_supported", loc: ["body", "scheduler"] })
+    expect(notes.filter((line) => line.startsWith("tintype/miniature"))).toEqual([])
+    const { status } = await call({ ...flowing, input: few })
+    expect(status).toBe(500)
+    expect(notes.at(-1)).toContain("ddim cannot run a model that was trained for FlowMatch")
+  })
+})
+
 test("An abort ends the call with its reason, and the next one is not held up", async () => {
   const controller = new AbortController()
   const long = { ...text({ num_inference_steps: 50, num_images: 8 }), signal: controller.signal }

@@ -129,6 +129,24 @@ describe.skipIf(runtime === null)("a job", () => {
     expect(await sharp(bytes).metadata()).toMatchObject({ width: 64, height: 43 })
   })
 
+  test("that nobody looks at goes on nevertheless, and so do those behind it", async () => {
+    const files = { "model_index.json": JSON.stringify({ tintype: { latent_to_rgb: colours } }) }
+    const job = await jobOf({ model: await write({ files }), previews: true })
+    let shown = 0
+    const watching = watch({
+      onPreviews: async () => {
+        shown++
+        await new Promise(() => undefined)
+      },
+    })
+    const diffusion = open()
+    const ignored = diffusion.generate(job, watching)
+    expect(await diffusion.generate(job, watch())).toHaveLength(1)
+    expect(await ignored).toHaveLength(1)
+    expect(watching.steps).toHaveLength(4)
+    expect(shown).toBe(1)
+  }, 20_000)
+
   const colours = {
     weights: [
       [1, 0, 0, 0],

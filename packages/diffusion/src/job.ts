@@ -53,6 +53,9 @@ export interface Audience {
   readonly signal: AbortSignal
   log(message: string): void
   progress(step: number, steps: number): void
-  /** One preview a picture, after a step, where the job asks for them; the next step waits for the promise. */
+  /**
+   * One preview a picture, after a step, where the job asks for them. The next step waits for the promise, those of a job two
+   * seconds in all; then it goes on without, and what comes while it is not settled is passed over.
+   */
   onPreviews?(previews: Preview[]): Promise<void>
 }

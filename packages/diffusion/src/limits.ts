@@ -12,6 +12,12 @@ export const waitingMax = 512
 /** The longer side of a preview, in pixels. */
 export const previewSide = 64
 
+/**
+ * How long one job may wait for its previews to be taken, all its steps together: whoever reads along sets the pace of every
+ * other job, too, as they wait behind this one.
+ */
+export const previewsWaitMsMax = 2_000
+
 /** A JSON file of a model's folder, `vocab.json` and `tokenizer.json` included. */
 export const jsonBytesMax = 64 * 2 ** 20
 

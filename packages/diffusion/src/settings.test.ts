@@ -14,6 +14,17 @@ test("Nothing has to be set", () => {
   })
 })
 
+test("An empty variable is as good as none", () => {
+  const empty = {
+    TINTYPE_DIFFUSION_CACHE: "",
+    TINTYPE_DIFFUSION_PROVIDER: "",
+    TINTYPE_DIFFUSION_THREADS: "",
+    HF_ENDPOINT: "",
+    HF_TOKEN: "",
+  }
+  expect(readSettings(empty)).toEqual(readSettings({}))
+})
+
 test("Everything can be", () => {
   const environment = {
     TINTYPE_DIFFUSION_CACHE: "/var/models",

@@ -19,7 +19,7 @@ export interface Settings {
 /** `readSettings(process.env)`; throws an `Error` of one sentence that names the variable. */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const { HF_ENDPOINT, HF_TOKEN } = environment
-  const provider = environment["TINTYPE_DIFFUSION_PROVIDER"] ?? "cpu"
+  const provider = environment["TINTYPE_DIFFUSION_PROVIDER"] || "cpu"
   if (provider !== "cpu" && provider !== "cuda") {
     throw new Error(`TINTYPE_DIFFUSION_PROVIDER is cpu or cuda, not ${JSON.stringify(provider)}`)
   }

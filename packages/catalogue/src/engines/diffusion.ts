@@ -6,7 +6,6 @@ import {
   type Job,
   type LoadedModel,
   miniatureFolder,
-  type Refusal,
   type SchedulerName,
   watchModels,
 } from "@tintype/diffusion"
@@ -47,7 +46,11 @@ export function createDiffusionEngine(
         return await generate(job, audience)
       } catch (error) {
         if (!(error instanceof DiffusionError)) throw error
-        if (isOfOperator(error.refusal)) note(`${endpoint}: ${error.message}`)
+        const { refusal } = error
+        // A scheduler that the model cannot have is the caller's mistake where the call named it, else the setting's.
+        const isSetting = refusal.field === "scheduler" && order.scheduler === undefined
+        if (refusal.field !== undefined && !isSetting) throw refuse(refusal)
+        note(`${endpoint}: ${error.message}`)
         throw modelErrorOf(error)
       }
     },
@@ -61,19 +64,9 @@ function describeModels(models: readonly LoadedModel[]): string {
   return each.join(", ") || "none"
 }
 
-function isOfOperator({ field }: Refusal): boolean {
-  return field === undefined
-}
-
-/** In the words of the API. A path of the runner's machine is none of the caller's business. */
+/** What the operator must mend, in the words of the API. A path of the runner's machine is none of the caller's business. */
 function modelErrorOf(error: DiffusionError): ModelError {
-  const { refusal } = error
-  switch (refusal.type) {
-    case "model_fault":
-      return new ModelError("internal_server_error", {
-        msg: "The model of this endpoint cannot be used. The log of its runner says why.",
-        cause: error,
-      })
+  switch (error.refusal.type) {
     case "model_unavailable":
       return new ModelError("downstream_service_unavailable", {
         msg: "The model of this endpoint could not be fetched. The log of its runner says why.",
@@ -85,7 +78,10 @@ function modelErrorOf(error: DiffusionError): ModelError {
         cause: error,
       })
     default:
-      return refuse(refusal)
+      return new ModelError("internal_server_error", {
+        msg: "The model of this endpoint cannot be used. The log of its runner says why.",
+        cause: error,
+      })
   }
 }
 

@@ -74,8 +74,12 @@ async function fetchRest(part: string, file: HubFile, work: Download): Promise<v
           there = 0
           hash = hashOf(file)
         }
+        let size = there
         there = await append(part, there, answer, (bytes) => {
           alive()
+          size += bytes.byteLength
+          // Before it is written: what a host that does not end sends would fill the disk.
+          if (size > file.bytes) throw new Interrupted(`it sends more than ${file.bytes} bytes`)
           hash.update(bytes)
           count(bytes.byteLength)
         })
@@ -89,7 +93,7 @@ async function fetchRest(part: string, file: HubFile, work: Download): Promise<v
   }
 }
 
-/** Gives the size of the file then. What was written is flushed before it gets its name. */
+/** Gives the size of the file then; `onChunk` may refuse what comes. What was written is flushed before it gets its name. */
 async function append(
   path: string,
   start: number,
@@ -100,9 +104,9 @@ async function append(
   let size = start
   try {
     for await (const bytes of answer.body ?? []) {
+      onChunk(bytes)
       await handle.write(bytes)
       size += bytes.byteLength
-      onChunk(bytes)
     }
     await handle.sync()
   } finally {

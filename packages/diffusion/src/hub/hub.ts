@@ -1,5 +1,6 @@
 import { mkdir, rename, stat, statfs, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { DiffusionError, messageOf, modelFault } from "../diffusion-error.ts"
 import type { Audience } from "../job.ts"
 import { hubProgressMs } from "../limits.ts"
 import { download } from "./download.ts"
@@ -80,7 +81,11 @@ export class Hub {
     const log = (message: string) => {
       for (const follower of followers) follower.log(message)
     }
-    const made = this.#make(id, folder, { signal: stop.signal, log })
+    const made = this.#make(id, folder, { signal: stop.signal, log }).catch((error: unknown) => {
+      if (error instanceof DiffusionError || stop.signal.aborted) throw error
+      // What is left is the file system's, which the operator can mend.
+      throw modelFault(folder, `cannot be made (${messageOf(error)})`, { cause: error })
+    })
     const shared: Fetch = { folder: made, followers, stop }
     this.#fetches.set(folder, shared)
     // Those who wait are told; when nobody does any more, it is nobody's error.

@@ -39,7 +39,8 @@ export async function listFiles(
     seen += entries.length
     if (seen > hubFilesMax) throw refused(id, `has more than ${hubFilesMax} files`)
     files.push(...entries.flatMap((entry) => fileOf(id, entry)))
-    page = next
+    // A page without an entry has nothing behind it: a hub that gives such pages for ever is not followed.
+    page = entries.length === 0 ? undefined : next
   }
   if (!files.some(({ path }) => path === "unet/model.onnx")) {
     throw refused(

@@ -148,6 +148,19 @@ describe.skipIf(runtime === null)("a model's folder", () => {
     )
   })
 
+  test("whose VAE makes other sizes than its configuration says is at fault, by file", async () => {
+    const files = { "vae_decoder/config.json": '{"block_out_channels": [8, 8, 8]}' }
+    const model = await open({ files })
+    await expect(model.decode(tensor([1, 4, 2, 2]))).rejects.toThrow(
+      /vae_decoder\/model\.onnx: gives 1x3x16x16 instead of 1x3x8x8; block_out_channels/,
+    )
+    const failed = model.encode(tensor([1, 3, 16, 16]))
+    await expect(failed).rejects.toThrow(
+      /vae_encoder\/model\.onnx: gives 1x4x2x2 instead of 1x4x4x4/,
+    )
+    await expect(failed).rejects.toMatchObject({ refusal: { type: "model_fault" } })
+  })
+
   test("of SDXL joins the layers before the last of both encoders, and tells the size", async () => {
     const model = await open({ sdxl: true })
     const text = await model.encodeText(["b", ""])

@@ -77,20 +77,27 @@ export class OnnxModel implements Model {
   }
 
   async decode(latents: Tensor): Promise<Tensor> {
-    return await runOnly(this.#decoder, latents)
+    const [batch = 0, , height = 0, width = 0] = latents.dims
+    const { downscale } = this.facts
+    const found = await runOnly(this.#decoder, latents)
+    checkDims(this.#decoder, found, [batch, 3, height * downscale, width * downscale])
+    return found
   }
 
   async encode(pictures: Tensor): Promise<Tensor> {
-    const { latentChannels } = this.facts
+    const { latentChannels, downscale } = this.facts
     this.#pictureEncoder ??= await this.#openPictureEncoder()
     const found = await runOnly(this.#pictureEncoder, pictures)
-    const [batch = 0, channels = 0, height = 0, width = 0] = found.dims
-    if (channels === latentChannels) return found
+    const [, channels = 0] = found.dims
+    const [batch = 0, , rows = 0, columns = 0] = pictures.dims
+    const [height, width] = [rows / downscale, columns / downscale]
     // Newer exports give mean and log variance, older ones a latent.
-    if (channels !== 2 * latentChannels) {
+    if (channels !== latentChannels && channels !== 2 * latentChannels) {
       const told = `gives ${channels} channels instead of ${latentChannels} or ${2 * latentChannels}`
       throw modelFault(this.#pictureEncoder.path, told)
     }
+    checkDims(this.#pictureEncoder, found, [batch, channels, height, width])
+    if (channels === latentChannels) return found
     const length = latentChannels * height * width
     const data = new Float32Array(batch * length)
     for (let row = 0; row < batch; row++) {
@@ -182,6 +189,13 @@ async function runOnly(network: Network, numbers: Tensor): Promise<Tensor> {
   if (output === undefined) throw modelFault(network.path, "has no output")
   const found = await network.run({ [input.name]: numbers }, [output.name])
   return found[output.name]!
+}
+
+/** Other sizes would be taken for a picture all the same, and a bad one. */
+function checkDims({ path }: Network, { dims }: Tensor, wanted: readonly number[]): void {
+  if (dims.length === wanted.length && wanted.every((size, at) => dims[at] === size)) return
+  const told = `gives ${dims.join("x")} instead of ${wanted.join("x")}; block_out_channels of vae_decoder/config.json says how much smaller latents are`
+  throw modelFault(path, told)
 }
 
 function clearRow({ data, dims }: Tensor, row: number): void {

@@ -106,6 +106,7 @@ describe("what is refused", () => {
     expect(ofNoise.message).toContain("it predicts no flow")
     const ofFlow = refusalOf({ _class_name: "FlowMatchEulerDiscreteScheduler" }, "euler")
     expect(ofFlow.message).toContain("only flow-match-euler")
+    expect(ofFlow).toMatchObject({ type: "feature_not_supported", field: "scheduler" })
   })
 
   test.each([

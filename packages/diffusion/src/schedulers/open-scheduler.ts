@@ -1,3 +1,4 @@
+import { DiffusionError } from "../diffusion-error.ts"
 import type { SchedulerName } from "../job.ts"
 import type { Scheduler } from "../scheduler.ts"
 import { Ddim } from "./ddim.ts"
@@ -87,9 +88,12 @@ function chooseName(
   if (asked !== undefined) {
     const isFlow = className?.startsWith("FlowMatch") ?? false
     if (isFlow === (asked === "flow-match-euler") || className === undefined) return { name: asked }
-    throw schedulerFault(
-      `${asked} cannot run a model that was trained for ${className}: ${isFlow ? "only flow-match-euler can" : "it predicts no flow"}`,
-    )
+    const why = isFlow ? "only flow-match-euler can" : "it predicts no flow"
+    throw new DiffusionError({
+      type: "feature_not_supported",
+      field: "scheduler",
+      message: `${asked} cannot run a model that was trained for ${className}: ${why}`,
+    })
   }
   if (className === undefined) throw schedulerFault("_class_name is missing")
   const own = Object.hasOwn(namesByClass, className) ? namesByClass[className] : undefined

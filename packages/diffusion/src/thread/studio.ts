@@ -1,7 +1,7 @@
 import sharp from "sharp"
 import type { Job, Picture, Preview } from "../job.ts"
 import { previewSide } from "../limits.ts"
-import type { Model, ModelFacts } from "../model.ts"
+import type { ModelFacts } from "../model.ts"
 import { encodeRaster, resize, toDataUri } from "../pictures/encoding.ts"
 import { blend, fromTensor, maskToTensor, toTensor } from "../pictures/pixels.ts"
 import { loadMask, loadSource, type Raster } from "../pictures/source.ts"
@@ -9,6 +9,7 @@ import { latentToRgbOf, previewLatents } from "../pipeline/latent-preview.ts"
 import { generatePictures, type StepReport } from "../pipeline/pipeline.ts"
 import { SeededNoise } from "../pipeline/seeded-noise.ts"
 import { type Size, workSize } from "../pipeline/work-size.ts"
+import type { StoppableModel } from "./stoppable-model.ts"
 
 sharp.cache(false)
 sharp.concurrency(1)
@@ -33,7 +34,11 @@ interface Given {
  * From the job to its pictures: the caller's picture is brought to the size at which the model works, and what the model makes
  * to the size that was asked. Throws `PictureError`, `DiffusionError`, and what the model or the watcher throws.
  */
-export async function carryOut(model: Model, job: Job, watcher: Watcher): Promise<Picture[]> {
+export async function carryOut(
+  model: StoppableModel,
+  job: Job,
+  watcher: Watcher,
+): Promise<Picture[]> {
   const { source, seeds } = job
   const given = source === undefined ? null : await loadGiven(source, job.size)
   const size = given === null ? job.size : sizeOf(given.picture)
@@ -65,6 +70,8 @@ export async function carryOut(model: Model, job: Job, watcher: Watcher): Promis
   )
   const finished: Picture[] = []
   for (const picture of pictures) {
+    // A picture of 4096 x 4096 takes seconds to enlarge and to encode, and a call may have eight.
+    model.check()
     const made = await resize(fromTensor(picture), size, fit)
     const whole = given?.mask === undefined ? made : blend(given.picture, made, given.mask)
     finished.push(await encodeRaster(whole, { format: job.format, note }))

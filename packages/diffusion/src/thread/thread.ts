@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads"
 import { DiffusionError } from "../diffusion-error.ts"
-import type { Audience, Job, Picture } from "../job.ts"
-import { waitingMax } from "../limits.ts"
+import type { Audience, Job, Picture, Preview } from "../job.ts"
+import { previewsWaitMsMax, waitingMax } from "../limits.ts"
 import type { LoadedModel, Order, Report } from "./order.ts"
 import type { Settings } from "../settings.ts"
 
@@ -12,6 +12,10 @@ interface Ticket {
   reject: (error: unknown) => void
   /** False once somebody was told that there will be no pictures. */
   wanted: boolean
+  /** The previews of an earlier step have not been taken yet. */
+  showing: boolean
+  /** What is left of the time that the thread waits for this job's previews to be taken. */
+  patienceMs: number
 }
 
 /**
@@ -45,7 +49,15 @@ export class DiffusionThread {
     const { promise, resolve, reject } = Promise.withResolvers<Picture[]>()
     const stop = new SharedArrayBuffer(4)
     const order = { kind: "job", number: ++this.#numbers, job, folder, stop } as const
-    const ticket: Ticket = { order, audience, resolve, reject, wanted: true }
+    const ticket: Ticket = {
+      order,
+      audience,
+      resolve,
+      reject,
+      wanted: true,
+      showing: false,
+      patienceMs: previewsWaitMsMax,
+    }
     const abort = () => this.#abandon(ticket, asError(signal.reason))
     signal.addEventListener("abort", abort, { once: true })
     this.#waiting.push(ticket)
@@ -126,12 +138,27 @@ export class DiffusionThread {
       if (ticket.wanted) {
         audience.log(`step ${step}/${steps}`)
         audience.progress(step, steps)
-        if (previews !== undefined) await audience.onPreviews?.(previews)
+        if (previews !== undefined) await this.#show(ticket, previews)
       }
     } catch (error) {
       this.#abandon(ticket, asError(error))
     }
     if (previews !== undefined) this.#post({ kind: "seen", number })
+  }
+
+  /** Waits for somebody who looks slowly; who does not look at all does not hold up the jobs behind. */
+  async #show(ticket: Ticket, previews: Preview[]): Promise<void> {
+    const { audience, patienceMs } = ticket
+    if (ticket.showing || audience.onPreviews === undefined) return
+    ticket.showing = true
+    const startedAt = performance.now()
+    const taken = audience.onPreviews(previews).finally(() => (ticket.showing = false))
+    // It may fail when nobody waits for it any more.
+    taken.catch((error: unknown) => this.#abandon(ticket, asError(error)))
+    const { promise: late, resolve: goOn } = Promise.withResolvers<void>()
+    const timer = setTimeout(goOn, patienceMs).unref()
+    await Promise.race([taken, late]).finally(() => clearTimeout(timer))
+    ticket.patienceMs = Math.max(0, patienceMs - (performance.now() - startedAt))
   }
 
   /** Nobody wants these pictures any more. */

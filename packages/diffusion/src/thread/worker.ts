@@ -23,12 +23,13 @@ const shelf = new ModelShelf({
   onChange: (models) => tell({ kind: "models", models }),
 })
 
-/** Ends the wait for somebody who looks at previews. */
-let onSeen: (() => void) | undefined
+/** Somebody who looks at the previews of a job, for whom its next step waits. */
+let awaited: { number: number; onSeen: () => void } | undefined
 
 port.on("message", (order: Order) => {
-  if (order.kind === "seen") onSeen?.()
-  else void answer(order)
+  if (order.kind === "job") void answer(order)
+  // Of a job that was given up it may come late, when another one waits.
+  else if (order.number === awaited?.number) awaited.onSeen()
 })
 
 function tell(report: Report): void {
@@ -85,11 +86,11 @@ async function tellStep(number: number, step: number, steps: number, previews?: 
     tell(report)
     return
   }
-  const { promise, resolve } = Promise.withResolvers<void>()
-  onSeen = resolve
+  const { promise, resolve: onSeen } = Promise.withResolvers<void>()
+  awaited = { number, onSeen }
   tell({ ...report, previews })
   await promise
-  onSeen = undefined
+  awaited = undefined
 }
 
 /** What callers may read: a path of this machine is none of their business. */
