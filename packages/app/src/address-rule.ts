@@ -24,8 +24,8 @@ type Lookup = NonNullable<RequestOptions["lookup"]>
 /**
  * The `lookup` of a `node:http` request to `url`: it resolves as usual and drops every address that may not be connected
  * to, so that a name cannot resolve to one address for the check and another for the call. Throws `ForbiddenAddressError`
- * when the host is such an address itself, as that is connected to without a lookup. Use no agent that pools connections:
- * they were judged by another call's rule.
+ * when the host is such an address itself, as that is connected to without a lookup. An agent that pools
+ * connections serves one rule alone: they were judged when they were made.
  */
 export function guardedLookup(url: URL, rule: AddressRule): Lookup {
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1")

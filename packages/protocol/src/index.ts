@@ -114,6 +114,7 @@ export {
   signWebhook,
   webhookHeaders,
   webhookMessage,
+  webhookText,
   webhookToleranceSeconds,
 } from "./webhook/webhook-signature.ts"
 export { type MessageForm, packMessage, unpackMessage } from "./realtime/message.ts"

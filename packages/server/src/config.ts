@@ -110,9 +110,11 @@ export interface Webhooks {
   retryDelayMaxMs: number
   /** Due deliveries that nobody was told of are looked for so often. */
   pollEveryMs: number
-  /** Tries at a time, in all and to one origin. */
+  /** Tries at a time: in all, to one origin, and to one whose every answer is a success and comes within `quickMs`. */
   triesMax: number
   triesPerOriginMax: number
+  triesPerQuickOriginMax: number
+  quickMs: number
   /** A larger output is not sent along: the receiver is told to fetch it. */
   payloadBytesMax: number
   /** Outputs in memory for the tries under way, together. */
@@ -318,6 +320,8 @@ export const defaultConfig: Config = {
     pollEveryMs: 1_000,
     triesMax: 512,
     triesPerOriginMax: 8,
+    triesPerQuickOriginMax: 64,
+    quickMs: 100,
     payloadBytesMax: 4 * mebibyte,
     payloadBytesHeldMax: 64 * mebibyte,
     answerBytesMax: 1_024,

@@ -240,7 +240,7 @@ export interface DueOrder {
   now: number
   limit: number
   perOrigin: number
-  /** Origins to pass over: what is due there could not be sent, and would hide others. */
+  /** Origins to pass over: what is due there could not be sent, or is known, and would hide others. */
   except: string[]
 }
 

@@ -44,11 +44,15 @@ export const webhookToleranceSeconds = 300
 
 const algorithm = { name: "Ed25519" }
 
-/** The bytes that are signed: id, user, timestamp and the body's SHA-256 in hex, each on a line of its own. */
+/** What is signed: id, user, timestamp and the body's SHA-256 in lower-case hex, each on a line of its own. */
+export function webhookText(signed: Omit<SignedWebhook, "body">, sha256: string): string {
+  return [signed.requestId, signed.userId, signed.timestamp, sha256].join("\n")
+}
+
+/** Its bytes. */
 export async function webhookMessage(signed: SignedWebhook): Promise<Uint8Array<ArrayBuffer>> {
   const digest = await crypto.subtle.digest("SHA-256", owned(signed.body))
-  const lines = [signed.requestId, signed.userId, signed.timestamp, toHex(new Uint8Array(digest))]
-  return new TextEncoder().encode(lines.join("\n"))
+  return new TextEncoder().encode(webhookText(signed, toHex(new Uint8Array(digest))))
 }
 
 /** A new key pair; `kid` is the beginning of its public half. */

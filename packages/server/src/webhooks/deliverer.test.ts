@@ -128,6 +128,15 @@ async function until(request: { id: string }, state: Delivery["state"]) {
   }
 }
 
+/** Resolves when a first try is written. */
+async function untilTried(request: { id: string }): Promise<void> {
+  for (;;) {
+    const next = new Promise<void>((wake) => logged.push(wake))
+    if ((await deliveryOf(request)).tries.length > 0) return
+    await next
+  }
+}
+
 function isSigned({ headers, body }: Received): Promise<boolean> {
   const read = (name: string) => String(headers[name])
   const signed = {
@@ -299,12 +308,13 @@ describe("receivers that hang", () => {
   it("do not stand before the retries of others, however many of theirs are overdue", async () => {
     const settings = { triesMax: 8, triesPerOriginMax: 4, firstTimeoutMs: 100 }
     const hanging = await Promise.all(Array.from({ length: 4 }, () => receiver(hang)))
+    const stuck = []
     for (const { url } of hanging) {
-      for (let count = 0; count < 9; count += 1) await finish(url)
+      for (let count = 0; count < 9; count += 1) stuck.push(await finish(url))
     }
     startDeliverer(settings)
     // Every first try is over: what follows hangs for long, and as much as one look takes in waits behind it.
-    await Promise.all(hanging.map((one) => one.count(10)))
+    for (const request of stuck) await untilTried(request)
     const flaky = await receiver(status(500), status(200))
     const { tries } = await until(await finish(flaky.url), "delivered")
     expect(tries.map((made) => made.status)).toEqual([500, 200])
@@ -318,6 +328,59 @@ describe("receivers that hang", () => {
     const [, , , fourth, fifth, sixth] = received.map(({ at }) => at)
     expect((fifth ?? 0) - (fourth ?? 0)).toBeGreaterThan(200)
     expect((sixth ?? 0) - (fifth ?? 0)).toBeGreaterThan(200)
+  })
+})
+
+describe("many to one receiver", () => {
+  it("that answers at once go out more at a time, up to the bound, over as many connections", async () => {
+    const held: ServerResponse[] = []
+    const to = await receiver((response) => {
+      if (to.received.length <= 100) response.end()
+      else held.push(response)
+    })
+    const requests = []
+    for (let count = 0; count < 150; count += 1) requests.push(await finish(to.url))
+    startDeliverer({ triesPerOriginMax: 2, triesPerQuickOriginMax: 10, quickMs: 10_000 })
+    for (const total of [110, 120, 130, 140, 150]) {
+      await to.count(total)
+      expect(held).toHaveLength(10)
+      for (const response of held.splice(0)) response.end()
+    }
+    for (const request of requests) await until(request, "delivered")
+    expect(to.received).toHaveLength(150)
+    expect(new Set(to.received.map(({ port }) => port)).size).toBeLessThanOrEqual(10)
+  })
+
+  it("that is not so quick stay as they are", async () => {
+    let open = 0
+    let most = 0
+    const to = await receiver((response) => {
+      open += 1
+      most = Math.max(most, open)
+      setTimeout(() => {
+        open -= 1
+        response.end()
+      }, 30)
+    })
+    const requests = []
+    for (let count = 0; count < 20; count += 1) requests.push(await finish(to.url))
+    startDeliverer({ triesPerOriginMax: 2, quickMs: 10 })
+    for (const request of requests) await until(request, "delivered")
+    expect(most).toBe(2)
+  })
+
+  it("hide none of another's, however many they are and however little is held", async () => {
+    const [busy, hanging, other] = [await receiver(), await receiver(hang), await receiver()]
+    for (let count = 0; count < 40; count += 1) {
+      await finish(hanging.url)
+      await finish(busy.url)
+    }
+    startDeliverer({ triesMax: 4, triesPerOriginMax: 1, triesPerQuickOriginMax: 2 })
+    await hanging.count(1)
+    const last = await finish(other.url)
+    await until(last, "delivered")
+    await busy.count(40)
+    expect(hanging.received).toHaveLength(1)
   })
 })
 

@@ -1,12 +1,21 @@
 import { buffer } from "node:stream/consumers"
-import { isTerminal, signWebhook, webhookHeaders, type WebhookKeyPair } from "@tintype/protocol"
+import {
+  isTerminal,
+  type SignedWebhook,
+  webhookHeaders,
+  type WebhookKeyPair,
+} from "@tintype/protocol"
 import type { BlobStore } from "../blob.ts"
 import type { Clock, Timer } from "../clock.ts"
 import type { Webhooks } from "../config.ts"
 import { type Delivery, redactWebhookUrl, tryTimeoutMs } from "../domain/delivery.ts"
 import type { RequestRecord } from "../domain/request.ts"
 import type { DueDelivery, RecordedTry, Store } from "../store.ts"
+import { Connections } from "./connections.ts"
+import { Places, type TryPace } from "./places.ts"
 import { postWebhook, type PostResult } from "./post.ts"
+import { makeSigner } from "./signer.ts"
+import { Waiting } from "./waiting.ts"
 import { webhookBody, type WebhookOutput } from "./webhook-body.ts"
 
 export interface DelivererParts {
@@ -25,29 +34,30 @@ export interface DelivererParts {
 }
 
 /** Between two looks at what is due, while deliveries come and go all the time. */
-const lookEveryMs = 10
+const lookEveryMs = 5
 /** A try that could not be written is written again so often: untold, it would be made again at once, for ever. */
 const recordEveryMs = 1_000
 /** Characters of a URL that a line of the log has, one for every try. */
 const loggedUrlMax = 512
-/** Origins that are remembered as slow. */
-const slowOriginsMax = 10_000
 
 /**
  * Sends what requests owe their webhooks.
  *
- * Owns the tries under way and nothing durable: what is due stands in the store, and a try that a crash cuts short is made
- * again. It looks when a commit may have made something due, when a try has ended, and every `pollEveryMs`.
+ * Owns the tries under way, what was found for the next ones, and nothing durable: what is due stands in the store, and a
+ * try that a crash cuts short is made again. It looks when a commit may have made something due, when an origin that has had
+ * a try has nothing that waits, and every `pollEveryMs`.
  *
- * Invariant: a delivery has one try at a time, an origin at most `triesPerOriginMax`, and one whose last try took all its
- * time has one, so that those who hang cannot hold all places.
+ * Invariant: a delivery has one try at a time, which ends when it is written, and an origin as many as `Places` gives it, so
+ * that those who hang cannot hold all.
  */
 export class Deliverer {
   readonly #parts: DelivererParts
   readonly #stop = new AbortController()
+  readonly #sign: (signed: SignedWebhook) => string
+  readonly #connections: Connections
+  readonly #places: Places
   readonly #underWay = new Map<number, Promise<void>>()
-  readonly #triesAt = new Map<string, number>()
-  readonly #slow = new Set<string>()
+  readonly #waiting = new Waiting()
   #payloadBytes = 0
   #poll: Timer | null = null
   #looking: Promise<void> | null = null
@@ -56,6 +66,10 @@ export class Deliverer {
 
   constructor(parts: DelivererParts) {
     this.#parts = parts
+    const { key, settings, allowPrivate } = parts
+    this.#sign = makeSigner(key)
+    this.#connections = new Connections({ allowPrivate, idleMax: settings.triesMax })
+    this.#places = new Places(settings)
   }
 
   start(): void {
@@ -90,6 +104,7 @@ export class Deliverer {
     const timer = this.#parts.clock.setTimeout(() => this.#stop.abort(), graceMs)
     await ended
     this.#parts.clock.clear(timer)
+    this.#connections.close()
   }
 
   async #lookWhileAsked(): Promise<void> {
@@ -102,45 +117,51 @@ export class Deliverer {
         if (!this.#closing) this.#parts.log({ event: "webhooks_unreadable", error })
         return
       }
-      if (this.#lookAgain) await this.#pause(lookEveryMs)
+      await this.#pause(lookEveryMs)
     }
   }
 
   async #look(): Promise<void> {
-    const { store, settings } = this.#parts
-    // Those under way are still due and come first, so twice as many are asked for as may be under way.
-    const limit = 4 * settings.triesMax
+    const { store, settings, clock } = this.#parts
+    const heldMax = 2 * settings.triesMax
+    // They can be found again, and must not hide others, whose origins have places.
+    const hasNoPlace = (origin: string) => !this.#places.hasPlaceAt(origin)
+    if (this.#waiting.size >= heldMax) this.#waiting.forget(hasNoPlace)
+    const room = heldMax - this.#waiting.size
+    if (room <= 0) return
+    // Those under way are still due and come first.
+    const limit = room + this.#underWay.size
     const due = await store.dueDeliveries({
-      now: this.#parts.clock.now(),
+      now: clock.now(),
       limit,
-      perOrigin: 2 * settings.triesPerOriginMax,
-      except: [...this.#triesAt.keys()].filter((origin) => !this.#hasPlaceAt(origin)),
+      perOrigin: 2 * this.#places.most,
+      except: [...this.#places.taken(), ...this.#waiting.origins()],
     })
-    const before = this.#underWay.size
-    for (const one of due) {
-      if (this.#closing || this.#underWay.size >= settings.triesMax) return
-      if (this.#hasPlaceFor(one)) this.#begin(one)
-    }
-    // Behind so many there may be others, whose origins have places when those that were just filled are passed over.
-    if (due.length === limit && this.#underWay.size > before) this.#lookAgain = true
+    const fresh = due.filter(({ delivery }) => !this.#underWay.has(delivery.sequence))
+    for (const one of fresh) this.#waiting.add(one)
+    this.#begin()
+    // Behind so many there may be others.
+    if (due.length === limit && fresh.length > 0) this.#lookAgain = true
   }
 
-  #hasPlaceAt(origin: string): boolean {
-    const triesMax = this.#slow.has(origin) ? 1 : this.#parts.settings.triesPerOriginMax
-    return (this.#triesAt.get(origin) ?? 0) < triesMax
+  /** Begins what has a place. */
+  #begin(): void {
+    if (this.#closing || this.#places.isFull) return
+    for (const due of this.#waiting.take((one) => this.#hasPlaceFor(one))) this.#beginOne(due)
   }
 
   #hasPlaceFor({ delivery, payloadBytes }: DueDelivery): boolean {
     const { payloadBytesMax, payloadBytesHeldMax } = this.#parts.settings
-    if (this.#underWay.has(delivery.sequence) || !this.#hasPlaceAt(delivery.origin)) return false
+    if (this.#places.isFull || !this.#places.hasPlaceAt(delivery.origin)) return false
     if (payloadBytes > payloadBytesMax || this.#payloadBytes === 0) return true
     return this.#payloadBytes + payloadBytes <= payloadBytesHeldMax
   }
 
-  #begin({ delivery, payloadBytes }: DueDelivery): void {
+  #beginOne({ delivery, payloadBytes }: DueDelivery): void {
+    const { origin, sequence } = delivery
     const held = payloadBytes > this.#parts.settings.payloadBytesMax ? 0 : payloadBytes
     this.#payloadBytes += held
-    this.#triesAt.set(delivery.origin, (this.#triesAt.get(delivery.origin) ?? 0) + 1)
+    this.#places.take(origin)
     const trying = this.#try(delivery)
       .catch((error: unknown) => {
         // Cut short by our own stop.
@@ -148,13 +169,12 @@ export class Deliverer {
       })
       .finally(() => {
         this.#payloadBytes -= held
-        this.#underWay.delete(delivery.sequence)
-        const others = (this.#triesAt.get(delivery.origin) ?? 1) - 1
-        if (others === 0) this.#triesAt.delete(delivery.origin)
-        else this.#triesAt.set(delivery.origin, others)
-        this.wake()
+        this.#underWay.delete(sequence)
+        this.#places.leave(origin)
+        this.#begin()
+        if (!this.#waiting.has(origin)) this.wake()
       })
-    this.#underWay.set(delivery.sequence, trying)
+    this.#underWay.set(sequence, trying)
   }
 
   async #try(delivery: Delivery): Promise<void> {
@@ -163,7 +183,7 @@ export class Deliverer {
     const startedAt = clock.monotonic()
     const result = await this.#post(delivery)
     const durationMs = Math.round(clock.monotonic() - startedAt)
-    this.#noteSpeed(delivery.origin, result)
+    this.#places.note(delivery.origin, paceOf(result, durationMs, settings))
     const number = delivery.tries + 1
     const after = await this.#record({
       sequence: delivery.sequence,
@@ -185,8 +205,11 @@ export class Deliverer {
   }
 
   async #post(delivery: Delivery): Promise<PostResult> {
-    const { settings, allowPrivate, key } = this.#parts
+    const { settings } = this.#parts
     const { signal } = this.#stop
+    const { origin } = delivery
+    // Nobody is left with an idle connection who is told a thing now and then.
+    const keepsConnection = this.#waiting.has(origin) || this.#places.triesAt(origin) > 1
     try {
       const body = await this.#readBody(delivery)
       const timestamp = String(Math.floor(this.#parts.wall() / 1_000))
@@ -195,11 +218,12 @@ export class Deliverer {
         [webhookHeaders.requestId]: signed.requestId,
         [webhookHeaders.userId]: signed.userId,
         [webhookHeaders.timestamp]: timestamp,
-        [webhookHeaders.signature]: await signWebhook(signed, key),
+        [webhookHeaders.signature]: this.#sign(signed),
       }
       const timeoutMs = tryTimeoutMs(delivery, settings)
       const { answerBytesMax } = settings
-      const options = { allowPrivate, timeoutMs, answerBytesMax, signal }
+      const connections = this.#connections
+      const options = { connections, keepsConnection, timeoutMs, answerBytesMax, signal }
       return await postWebhook({ url: delivery.url, headers, body }, options)
     } catch (error) {
       signal.throwIfAborted()
@@ -240,15 +264,17 @@ export class Deliverer {
     }
   }
 
-  #noteSpeed(origin: string, { error }: PostResult): void {
-    this.#slow.delete(origin)
-    if (error !== "timeout") return
-    this.#slow.add(origin)
-    const [oldest] = this.#slow
-    if (this.#slow.size > slowOriginsMax && oldest !== undefined) this.#slow.delete(oldest)
-  }
-
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#parts.clock.setTimeout(resolve, ms))
   }
+}
+
+function paceOf(
+  { status, error }: PostResult,
+  durationMs: number,
+  { quickMs }: Pick<Webhooks, "quickMs">,
+): TryPace {
+  if (error === "timeout") return "timeout"
+  const isSuccess = error === null && Math.floor((status ?? 0) / 100) === 2
+  return isSuccess && durationMs < quickMs ? "quick" : "usual"
 }

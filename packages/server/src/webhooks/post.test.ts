@@ -1,14 +1,21 @@
 import { createServer } from "node:net"
 import type { AddressInfo } from "node:net"
 import { afterEach, describe, expect, it } from "vitest"
+import { Connections } from "./connections.ts"
 import { postWebhook, type PostOptions } from "./post.ts"
-import { hang, openReceiver, reset, type Receiver, status } from "./receiver.suite.ts"
+import { hang, late, openReceiver, reset, type Receiver, status } from "./receiver.suite.ts"
 
-const open: Receiver[] = []
+const open: { close(): unknown }[] = []
 
 afterEach(async () => {
-  for (const receiver of open.splice(0)) await receiver.close()
+  for (const one of open.splice(0)) await one.close()
 })
+
+function openConnections({ allowPrivate = true, idleMax = 10 } = {}): Connections {
+  const made = new Connections({ allowPrivate, idleMax })
+  open.push(made)
+  return made
+}
 
 async function listen(...answers: Parameters<typeof openReceiver>): Promise<Receiver> {
   const made = await openReceiver(...answers)
@@ -16,11 +23,24 @@ async function listen(...answers: Parameters<typeof openReceiver>): Promise<Rece
   return made
 }
 
+function portsOf({ received }: Receiver): Set<number> {
+  return new Set(received.map(({ port }) => port))
+}
+
 const body = new TextEncoder().encode('{"status": "OK"}')
 
-function post(url: string, fields: Partial<PostOptions> = {}) {
-  const signal = new AbortController().signal
-  const options = { allowPrivate: true, timeoutMs: 5_000, answerBytesMax: 1_024, signal, ...fields }
+function post(
+  url: string,
+  { allowPrivate = true, ...fields }: Partial<PostOptions> & { allowPrivate?: boolean } = {},
+) {
+  const options = {
+    connections: openConnections({ allowPrivate }),
+    keepsConnection: true,
+    timeoutMs: 5_000,
+    answerBytesMax: 1_024,
+    signal: new AbortController().signal,
+    ...fields,
+  }
   return postWebhook({ url, headers: { "x-test": "1" }, body }, options)
 }
 
@@ -73,6 +93,71 @@ describe("a webhook that is sent", () => {
       response.write("half of it", () => end(socket))
     })
     expect(await post(to.url)).toMatchObject({ status: 200, error: null })
+  })
+})
+
+describe("a connection", () => {
+  it("is kept for the next webhook to the same origin when that is asked for", async () => {
+    const to = await listen(status(500, {}, "no"), status(200))
+    const connections = openConnections()
+    for (const expected of [500, 200, 200]) {
+      expect(await post(to.url, { connections })).toMatchObject({ status: expected })
+    }
+    expect(portsOf(to).size).toBe(1)
+    await post(to.url, { connections, keepsConnection: false })
+    await post(to.url, { connections })
+    expect(portsOf(to).size).toBe(2)
+    expect(to.received.map(({ headers }) => headers.connection)).toEqual([
+      "keep-alive",
+      "keep-alive",
+      "keep-alive",
+      "close",
+      "keep-alive",
+    ])
+  })
+
+  it("is not kept when its answer was not read to the end, as the rest would be the next answer", async () => {
+    const to = await listen(status(200, {}, "x".repeat(3_000)), status(503, {}, "no"))
+    const connections = openConnections()
+    expect(await post(to.url, { connections })).toMatchObject({ status: 200 })
+    expect(await post(to.url, { connections })).toMatchObject({ status: 503, answer: "no" })
+    expect(portsOf(to).size).toBe(2)
+  })
+
+  it("is not kept beyond the bound", async () => {
+    const to = [await listen(), await listen()]
+    const connections = openConnections({ idleMax: 1 })
+    for (const { url } of [...to, ...to]) await post(url, { connections })
+    expect(to.map((one) => portsOf(one).size)).toEqual([1, 2])
+  })
+
+  it("that its receiver closes after an answer is replaced", async () => {
+    const to = await listen((response, socket) => response.end("bye", () => socket.end()))
+    const connections = openConnections()
+    for (const text of ["bye", "bye"]) {
+      expect(await post(to.url, { connections })).toMatchObject({ status: 200, answer: text })
+      await to.untilClosed()
+    }
+    expect(portsOf(to).size).toBe(2)
+  })
+
+  it("makes room for others when it ends while it is idle", async () => {
+    const closing = await listen((response, socket) => response.end(() => socket.end()))
+    const other = await listen()
+    const connections = openConnections({ idleMax: 1 })
+    await post(closing.url, { connections })
+    await closing.untilClosed()
+    for (let count = 0; count < 2; count += 1) await post(other.url, { connections })
+    expect(portsOf(other).size).toBe(1)
+  })
+
+  it("that is kept may be as slow as any", async () => {
+    const to = await listen(status(200), late(1_200))
+    const connections = openConnections()
+    for (let count = 0; count < 2; count += 1) {
+      expect(await post(to.url, { connections })).toMatchObject({ status: 200, error: null })
+    }
+    expect(portsOf(to).size).toBe(1)
   })
 })
 

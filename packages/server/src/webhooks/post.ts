@@ -1,7 +1,8 @@
 import { type ClientRequest, type IncomingMessage, request as requestHttp } from "node:http"
 import { request as requestHttps } from "node:https"
-import { ForbiddenAddressError, guardedLookup } from "@tintype/app/address-rule"
+import { ForbiddenAddressError } from "@tintype/app/address-rule"
 import type { DeliveryTry } from "../domain/delivery.ts"
+import type { Connections } from "./connections.ts"
 
 export interface WebhookPost {
   url: string
@@ -10,8 +11,9 @@ export interface WebhookPost {
 }
 
 export interface PostOptions {
-  /** Loopback and private networks may be called too: for development. */
-  allowPrivate: boolean
+  connections: Connections
+  /** The connection stays for the next call to the same origin. */
+  keepsConnection: boolean
   /** For the whole. */
   timeoutMs: number
   answerBytesMax: number
@@ -29,50 +31,61 @@ const answerMs = 2_000
  * beginning of an answer's body is read. Whatever goes wrong is a result; only an abort rejects.
  */
 export async function postWebhook(post: WebhookPost, options: PostOptions): Promise<PostResult> {
-  const deadline = AbortSignal.timeout(options.timeoutMs)
-  const signal = AbortSignal.any([options.signal, deadline])
+  const { timeoutMs, signal } = options
+  signal.throwIfAborted()
+  const ending = new AbortController()
+  const end = () => ending.abort()
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    end()
+  }, timeoutMs)
+  signal.addEventListener("abort", end)
   let status: number | null = null
   try {
-    signal.throwIfAborted()
-    const { request, response } = await send(post, options, signal)
+    const { request, response } = await send(post, options, ending.signal)
     status = response.statusCode ?? 0
     try {
       const answer = await readStart(response, options.answerBytesMax)
       await untilSent(request)
       return { status, answer, error: null, detail: null }
     } finally {
-      request.destroy()
+      // What is left of an answer would be taken for the beginning of the next one.
+      if (!response.readableEnded) request.destroy()
     }
   } catch (error) {
-    options.signal.throwIfAborted()
-    if (deadline.aborted) {
-      const detail = `no answer within ${options.timeoutMs / 1_000} s`
+    signal.throwIfAborted()
+    if (isLate) {
+      const detail = `no answer within ${timeoutMs / 1_000} s`
       return { status, answer: "", error: "timeout", detail }
     }
     const kind = error instanceof ForbiddenAddressError ? "forbidden_address" : "connection"
     return { status, answer: "", error: kind, detail: reasonOf(error) }
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener("abort", end)
   }
 }
 
 async function send(
   { url: target, headers, body }: WebhookPost,
-  { allowPrivate }: PostOptions,
+  { connections, keepsConnection }: PostOptions,
   signal: AbortSignal,
 ): Promise<{ request: ClientRequest; response: IncomingMessage }> {
   const url = new URL(target)
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const request = (url.protocol === "https:" ? requestHttps : requestHttp)(url, {
+    ...connections.optionsFor(url),
     method: "POST",
-    agent: false,
     signal,
     headers: {
+      connection: keepsConnection ? "keep-alive" : "close",
       "content-type": "application/json",
       "content-length": body.byteLength,
       "user-agent": "tintype",
       accept: "*/*",
       ...headers,
     },
-    lookup: guardedLookup(url, { allowPrivate }),
   })
   request.once("response", resolve)
   // For good: a connection that breaks after its answer came must not end the process.

@@ -8,6 +8,8 @@ export interface Received {
   headers: IncomingMessage["headers"]
   url: string
   body: Buffer
+  /** Of the sender: a connection has one. */
+  port: number
   /** Monotonic, in milliseconds. */
   at: number
 }
@@ -20,11 +22,19 @@ export class Receiver {
   readonly #answers: Answer[]
   readonly #server: Server
   readonly #events = new EventEmitter()
+  #sockets = 0
 
   constructor(server: Server, answers: Answer[]) {
     this.#server = server
     this.#answers = answers
     this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    server.on("connection", (socket) => {
+      this.#sockets += 1
+      socket.once("close", () => {
+        this.#sockets -= 1
+        this.#events.emit("closed")
+      })
+    })
     server.on("request", (request, response) => {
       void this.#receive(request, response)
     })
@@ -36,9 +46,10 @@ export class Receiver {
       request.once("data", () => request.socket.destroy())
       return
     }
+    const port = request.socket.remotePort ?? 0
     const body = await buffer(request)
     const { headers, url = "" } = request
-    this.received.push({ headers, url, body, at: performance.now() })
+    this.received.push({ headers, url, body, port, at: performance.now() })
     this.#events.emit("received")
     await answer(response, request.socket)
   }
@@ -47,6 +58,11 @@ export class Receiver {
   async count(total: number): Promise<Received[]> {
     while (this.received.length < total) await once(this.#events, "received")
     return this.received
+  }
+
+  /** Resolves when it has no connection. */
+  async untilClosed(): Promise<void> {
+    while (this.#sockets > 0) await once(this.#events, "closed")
   }
 
   async close(): Promise<void> {
