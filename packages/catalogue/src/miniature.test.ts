@@ -11,7 +11,7 @@ import { defineMiniature } from "./miniature.ts"
 import { makeRandomModel } from "./random-model.suite.ts"
 import { Answer, call, contextOf, paint, refused } from "./recorder.suite.ts"
 
-const prompt = "a white boat below a yellow sun"
+const prompt = "a red fish in the sea"
 const few = { prompt, seed: 7, num_inference_steps: 2 }
 
 let model: string

@@ -19,7 +19,7 @@ const overview = `Tintype: the generative-media inference platform that you run 
   tintype --version
 
 For example:
-  tintype run tintype/miniature prompt="a white boat below a yellow sun"
+  tintype run tintype/miniature prompt="a red fish in the sea"
 `
 
 const pages: Record<string, string> = {

@@ -58,7 +58,7 @@ export function greet(url: string, hasKey: boolean): string {
     ? "Calls need a key: Authorization: Key <id:secret>, one of `tintype keys` or that of TINTYPE_KEY."
     : "No key is needed: only this machine can call it."
   const header = hasKey ? ` \\\n    -H "Authorization: Key $TINTYPE_KEY"` : ""
-  const words = "a white boat below a yellow sun"
+  const words = "a red fish in the sea"
   const prompt = JSON.stringify({ prompt: words })
   return `
 Tintype is listening on ${url}
