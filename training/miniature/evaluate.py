@@ -30,13 +30,14 @@ def main() -> None:
     timings = json.loads((pictures / "timings.json").read_text())
     page = ["<!-- Written by training/miniature/evaluate.py. -->", "", "# How well the miniature does what it is told", ""]
     page += [
-        "300 captions in wordings that training never saw, a quarter of them of colours and objects that training never put",
+        "300 captions in wordings that training never saw, half of them with colours and objects that training never put",
         "together, are asked through the pipeline; a checker that knows colours and shapes and nothing of the model says",
         "what it finds. Captions and checker were committed before training. On drawings of the same captions the checker",
         "is right in 100 %.", "",
         "    node --conditions=tintype-source training/miniature/generate.ts training/miniature/work/pictures",
         "    cd training/miniature && python evaluate.py work/pictures ../../docs/reference", "",
     ]  # fmt: skip
+    page += ["![24 of the pictures, every twelfth caption](miniature.png)", ""]
     page += adherence(runs) + facts(runs["guided"]) + confusion(runs["guided"]) + speed(timings)
     (docs / "miniature-adherence.md").write_text("\n".join(page) + "\n")
     contact_sheet(runs["guided"]).save(docs / "miniature.png", optimize=True)
