@@ -91,13 +91,27 @@ def described(answer):
     return {**answer, "images": images}
 
 
+def is_lost_handshake(error):
+    """KNOWN DEFECT: behind `tintype exec` a WebSocket's handshake is now and then not heard, and answered 400 after the
+    server's 57 s of waiting for it. Tried once more here, and said on stderr, until its cause is found."""
+    lost = "rejected WebSocket connection: HTTP 400" in str(error)
+    if lost:
+        print("a WebSocket's handshake was not heard; once more", file=sys.stderr, flush=True)
+    return lost
+
+
 def main():
     """Runs the trials that the arguments name; all of them without any."""
     names = sys.argv[1:] or list(trials)
     for name in names:
         if not inspect.iscoroutinefunction(trials[name]):
             try:
-                report(name, saw=trials[name]())
+                try:
+                    report(name, saw=trials[name]())
+                except Exception as error:
+                    if not is_lost_handshake(error):
+                        raise
+                    report(name, saw=trials[name]())
             except Exception as error:
                 report(name, raised=failure(error))
 
@@ -105,7 +119,12 @@ def main():
         for name in names:
             if inspect.iscoroutinefunction(trials[name]):
                 try:
-                    report(name, saw=await trials[name]())
+                    try:
+                        report(name, saw=await trials[name]())
+                    except Exception as error:
+                        if not is_lost_handshake(error):
+                            raise
+                        report(name, saw=await trials[name]())
                 except Exception as error:
                     report(name, raised=failure(error))
 
