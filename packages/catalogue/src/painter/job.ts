@@ -1,4 +1,4 @@
-import type { PictureRefusal } from "@tintype/diffusion"
+import type { Picture, PictureRefusal, Preview, Source } from "@tintype/diffusion"
 import type { Wish } from "./scene/scene.ts"
 
 /** What the painter makes of one wish: a picture of its own, or the caller's picture painted over. */
@@ -14,35 +14,8 @@ export interface PaintJob {
   source?: Source
 }
 
-export interface Source {
-  /** The caller's picture as it was fetched. */
-  image: Uint8Array
-  /** White is painted over, black stays. */
-  mask?: Uint8Array
-  /** 0 leaves the picture, 1 leaves little of it. */
-  strength: number
-  /**
-   * How the picture comes to the wish's size: stretched, made to fit inside it, or covering it and cut off; `keep`
-   * takes the picture's own size instead.
-   */
-  fit: "fill" | "inside" | "cover" | "keep"
-  pixelsMax: number
-}
-
-export interface Picture {
-  bytes: Uint8Array<ArrayBuffer>
-  width: number
-  height: number
-  contentType: "image/jpeg" | "image/png"
-}
-
-/** What a picture looks like after a step. */
-export interface Preview {
-  /** A data URI. */
-  url: string
-  width: number
-  height: number
-}
+// What a call gives and gets is the same whichever engine serves it.
+export type { Picture, Preview, Source }
 
 /** The longer side of a preview, in pixels. */
 const previewSide = 64
